@@ -1,0 +1,14 @@
+//! `sender`: a kernel-bypass multicast sender appliance. See ARCHITECTURE.md for the map of the code.
+//!
+//! The rooms, in the order data flows; a room may use rooms above it in this list, not below.
+#![deny(unsafe_code)]
+
+pub mod config;
+pub mod media;
+pub mod packet;
+pub mod receive;
+pub mod run;
+pub mod srtp;
+pub mod transmit;
+pub mod xdp;
+pub mod xsk;

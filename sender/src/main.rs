@@ -1,0 +1,3 @@
+//! The `sender` binary: the command line over the library.
+
+fn main() {}

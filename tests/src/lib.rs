@@ -1,0 +1,1 @@
+//! The lab: a test network in namespaces, for tests, demo and operators alike.

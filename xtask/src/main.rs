@@ -1,0 +1,3 @@
+//! `cargo xtask`: set-up, demo, lab, tests, benchmarks.
+
+fn main() {}
