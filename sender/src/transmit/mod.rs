@@ -1,1 +1,4 @@
 //! Room `transmit`.
+
+pub mod memory_port;
+pub mod port;
