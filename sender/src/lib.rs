@@ -10,5 +10,6 @@ pub mod receive;
 pub mod run;
 pub mod srtp;
 pub mod transmit;
+pub mod querier;
 pub mod xdp;
 pub mod xsk;

@@ -46,6 +46,10 @@ pub struct Counters {
     pub scratch_busy: u64,
     /// … because the resident frame held a later pass already.
     pub scratch_newer: u64,
+    /// Frames made elsewhere and posted.
+    pub frames: u64,
+    /// Frames made elsewhere that don't fit into a frame of the port.
+    pub oversized: u64,
     /// Sender reports posted.
     pub reports: u64,
     /// Packets left out because they were later than [`Limits::max_lateness`].
@@ -195,6 +199,21 @@ impl<P: Port> Engine<P> {
                 self.drain();
             }
             self.send_report(number, now, true);
+        }
+    }
+
+    /// Posts a frame made elsewhere (a query, a key message); one that finds no room or no frame is counted and lost.
+    pub fn send_frame(&mut self, bytes: &[u8]) {
+        if self.port.room() == 0 {
+            self.counters.ring_full += 1;
+        } else if bytes.len() > FRAME_SIZE {
+            self.counters.oversized += 1;
+        } else if let Some(frame) = self.store.take_scratch() {
+            frame_bytes(self.port.memory(), frame)[..bytes.len()].copy_from_slice(bytes);
+            self.port.post(Desc { addr: u64::from(frame) * FRAME_SIZE as u64, len: bytes.len() as u32 });
+            self.counters.frames += 1;
+        } else {
+            self.counters.no_frame += 1;
         }
     }
 

@@ -37,6 +37,8 @@ pub enum Command {
     Start(u32, Box<Cursor>),
     /// Stops a copy. Answered by [`Event::Ended`].
     Stop(u32),
+    /// Sends a whole Ethernet frame. Answered by [`Event::Frame`].
+    Frame(Vec<u8>),
     /// Fills a snapshot. Answered by [`Event::Snapshot`].
     Snapshot(Box<Snapshot>),
     /// Tells the wall clock's offset, see [`Engine::set_ntp_offset`].
@@ -53,6 +55,8 @@ pub enum Event {
     Refused(u32, Box<Cursor>),
     /// The copy is stopped, its BYE sent; `None` if there was none under this number.
     Ended(u32, Option<Box<Cursor>>),
+    /// The frame was posted, or counted as lost.
+    Frame(Vec<u8>),
     /// The figures of the engine.
     Snapshot(Box<Snapshot>),
 }
@@ -230,6 +234,10 @@ impl<P: Port> Loop<P> {
             Command::Stop(number) => {
                 let cursor = self.engine.stop(number, now());
                 self.say(Event::Ended(number, cursor));
+            }
+            Command::Frame(frame) => {
+                self.engine.send_frame(&frame);
+                self.say(Event::Frame(frame));
             }
             Command::Snapshot(mut snapshot) => {
                 self.fill(&mut snapshot);

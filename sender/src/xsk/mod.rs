@@ -1,1 +1,2 @@
 //! Room `xsk`.
+pub mod prefetch;
