@@ -254,7 +254,7 @@ impl<P: Port> Engine<P> {
     }
 
     fn send_due(&mut self, now: Time) {
-        // What falls due while this turn works waits for the next one: a turn is bounded by the ring.
+        // A turn is bounded by the room it found, however much is overdue.
         let mut left = self.port.room();
         while left > 0 {
             let room = left.min(BATCH);
@@ -263,7 +263,7 @@ impl<P: Port> Engine<P> {
             for at in 0..count {
                 self.serve(self.batch[at], now);
             }
-            if count < room {
+            if count == 0 {
                 return;
             }
             left -= count;
