@@ -61,7 +61,7 @@ impl Rig {
     fn new(media: &Arc<Loop>, cursors: u32, resident: u32) -> Self {
         let frames = resident + SCRATCH;
         let start = Time::from_nanos(1 << 40);
-        let limits = Limits { streams: 1, cursors, scratch_frames: SCRATCH, max_lateness: u64::MAX };
+        let limits = Limits { streams: 1, cursors, scratch_frames: SCRATCH, burst: 64, max_lateness: u64::MAX };
         let mut engine = Engine::new(MemoryPort::new(frames as usize, RING), limits, start, 1);
         let key = MasterKey::new([1; 16], [2; 14]);
         let stream = Arc::new(Stream::new(media.clone(), 1, PacketIndex::new(0), 0, Some((&key, None))));

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     media::{DueHint, Ticks},
-    packet::{HeaderTemplate, Place, Stream, write_sender_report},
+    packet::{HeaderTemplate, Place, SenderReport, Stream},
     srtp::PacketIndex,
 };
 
@@ -130,11 +130,13 @@ impl Cursor {
         self.start.plus_nanos(stream.due(self.place, &mut self.hint).to_nanos())
     }
 
-    /// Goes on to the next packet.
+    /// Goes on to the next packet; false at the end of the 48-bit index space, where a stream has to end.
     #[inline]
-    pub(super) fn advance(&mut self, stream: &Stream) {
+    pub(super) fn advance(&mut self, stream: &Stream) -> bool {
+        let Some(index) = self.index.next() else { return false };
         self.place = stream.advance(self.place);
-        self.index = self.index.next();
+        self.index = index;
+        true
     }
 
     /// Writes this copy's compound report (SR, SDES, and BYE if `bye`) and protects it; returns its length, 0 if the
@@ -145,9 +147,16 @@ impl Cursor {
         let Some(reports) = &mut self.reports else { return 0 };
         let elapsed = now.since(self.start);
         let media_time = Ticks(elapsed / 1000 * 27 + elapsed % 1000 * 27 / 1000);
-        let (packets, octets) = (self.packets as u32, self.octets as u32);
-        let timestamp = stream.timestamp(media_time);
-        let len = write_sender_report(out, stream.ssrc(), ntp, timestamp, packets, octets, &reports.cname, bye);
+        let report = SenderReport {
+            ssrc: stream.ssrc(),
+            ntp,
+            rtp_timestamp: stream.timestamp(media_time),
+            packets: self.packets as u32,
+            octets: self.octets as u32,
+            cname: &reports.cname,
+            bye,
+        };
+        let len = report.write(out);
         match stream.rtcp() {
             None => len,
             Some(srtcp) => reports.indices.take().map_or(0, |index| srtcp.protect(index, out, len)),

@@ -11,12 +11,12 @@ use super::{
 };
 use crate::packet::{RTP_OFFSET, ones_complement_sum};
 
-/// Packets that are taken from the wheel together, and published and kicked once.
-const BATCH: usize = 64;
+/// Completions taken at once.
+const REAP: usize = 64;
 /// How far ahead of a cursor its frames are fetched into the cache while few cursors run.
 const LOOK_AHEAD: u64 = 8;
 /// With more cursors than this, a batch overlaps enough memory accesses by itself.
-const FEW_CURSORS: usize = BATCH / 2;
+const FEW_CURSORS: usize = 32;
 
 /// Fixed sizes and limits of an engine.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +27,8 @@ pub struct Limits {
     pub cursors: u32,
     /// Scratch frames out of the port's memory.
     pub scratch_frames: u32,
+    /// Packets that are published and kicked at once, at least 1.
+    pub burst: usize,
     /// A packet later than this is skipped, in nanoseconds: receivers have given it up, sending it would only delay the next.
     pub max_lateness: u64,
 }
@@ -58,12 +60,39 @@ pub struct Counters {
     pub ring_full: u64,
     /// Packets put off because no scratch frame was free.
     pub no_frame: u64,
+    /// Copies that came to the end of the 48-bit index space.
+    pub exhausted: u64,
     /// Times the watchdog found the ring standing still and kicked.
     pub stalls: u64,
     /// Times the watchdog rebuilt the socket.
     pub rebuilds: u64,
     /// Rebuilds that failed.
     pub rebuilds_failed: u64,
+}
+
+impl Counters {
+    /// Every counter under its name.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        [
+            ("sent", self.sent),
+            ("sent_bytes", self.sent_bytes),
+            ("encrypted", self.encrypted),
+            ("scratch_beyond", self.scratch_beyond),
+            ("scratch_busy", self.scratch_busy),
+            ("scratch_newer", self.scratch_newer),
+            ("frames", self.frames),
+            ("oversized", self.oversized),
+            ("reports", self.reports),
+            ("skipped", self.skipped),
+            ("ring_full", self.ring_full),
+            ("no_frame", self.no_frame),
+            ("exhausted", self.exhausted),
+            ("stalls", self.stalls),
+            ("rebuilds", self.rebuilds),
+            ("rebuilds_failed", self.rebuilds_failed),
+        ]
+        .into_iter()
+    }
 }
 
 /// The transmit engine over one port.
@@ -75,7 +104,7 @@ pub struct Engine<P> {
     wheel: Wheel,
     store: FrameStore,
     watchdog: Watchdog,
-    batch: [u32; BATCH],
+    batch: Box<[u32]>,
     counters: Counters,
     pacing: Pacing,
     max_lateness: u64,
@@ -105,7 +134,7 @@ impl<P: Port> Engine<P> {
             wheel: Wheel::new(limits.cursors as usize * 2, now),
             store: FrameStore::new(frames, limits.scratch_frames),
             watchdog: Watchdog::new(now),
-            batch: [0; BATCH],
+            batch: vec![0; limits.burst.max(1)].into_boxed_slice(),
             counters: Counters::default(),
             pacing: Pacing::default(),
             max_lateness: limits.max_lateness,
@@ -239,7 +268,7 @@ impl<P: Port> Engine<P> {
     }
 
     fn reap(&mut self) -> usize {
-        let mut done = [0; BATCH];
+        let mut done = [0; REAP];
         let mut total = 0;
         loop {
             let count = self.port.reap(&mut done);
@@ -247,7 +276,7 @@ impl<P: Port> Engine<P> {
                 self.store.completed((address / FRAME_SIZE as u64) as u32);
             }
             total += count;
-            if count < BATCH {
+            if count < REAP {
                 return total;
             }
         }
@@ -257,7 +286,7 @@ impl<P: Port> Engine<P> {
         // A turn is bounded by the room it found, however much is overdue.
         let mut left = self.port.room();
         while left > 0 {
-            let room = left.min(BATCH);
+            let room = left.min(self.batch.len());
             let count = self.wheel.expire(now, &mut self.batch[..room]);
             self.fetch(count);
             for at in 0..count {
@@ -316,7 +345,10 @@ impl<P: Port> Engine<P> {
             self.wheel.insert(media_key(number), now.plus_nanos(100_000));
             return;
         }
-        cursor.advance(&slot.stream);
+        if !cursor.advance(&slot.stream) {
+            self.counters.exhausted += 1;
+            return;
+        }
         if self.running <= FEW_CURSORS
             && let Some(frame) = slot.frame(cursor.place.n + LOOK_AHEAD)
         {

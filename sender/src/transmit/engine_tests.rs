@@ -30,7 +30,7 @@ fn template(port: u16) -> HeaderTemplate {
 }
 
 fn limits(scratch_frames: u32) -> Limits {
-    Limits { streams: 4, cursors: 64, scratch_frames, max_lateness: 1_000_000_000 }
+    Limits { streams: 4, cursors: 64, scratch_frames, burst: 64, max_lateness: 1_000_000_000 }
 }
 
 fn reports(channel: u8) -> Reports {
@@ -111,7 +111,7 @@ fn expected(stream: &Stream, count: usize) -> Vec<Vec<u8>> {
             let mut packet = vec![0; stream.max_len()];
             let len = stream.write(index, stream.locate(index), &mut packet);
             packet.truncate(len);
-            index = index.next();
+            index = index.next().expect("far from the end");
             packet
         })
         .collect()
