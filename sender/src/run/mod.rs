@@ -1,1 +1,35 @@
-//! Room `run`.
+//! A configuration becomes a running sender: set-up, control loop, end.
+//!
+//! In: a validated [`Config`]. Out: packets, log lines, a status file. Everything that can fail for a reason an operator
+//! can mend is tried before the first packet leaves. Order of set-up: media and keys, XDP program, sockets (a zero-copy
+//! driver may need the program to send), titles in XDP, copies. Not done here: deciding what plays; all titles of the
+//! configuration run on multicast, always.
+
+mod control;
+mod plan;
+mod ports;
+mod status;
+
+use std::path::PathBuf;
+
+pub use control::ControlError;
+pub use status::{CopyStatus, QueueStatus, Status, TitleStatus, XdpStatus, write_atomically};
+
+use crate::{config::Config, netif::Interface};
+
+/// What the command line adds to the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// Rewritten once a second with the [`Status`].
+    pub status: Option<PathBuf>,
+}
+
+/// Runs until SIGINT or SIGTERM: then every group gets its BYE, the rings are drained and the XDP program is detached.
+///
+/// # Errors
+/// When something needed can't be had; nothing was sent then.
+pub fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
+    let interface = Interface::read(config.network.interface.as_str())?;
+    let plan = plan::Plan::new(&config, &interface)?;
+    control::Control::start(config, &interface, plan, options)?.run()
+}

@@ -101,6 +101,8 @@ pub struct Engine<P> {
     streams: Box<[Option<Box<StreamSlot>>]>,
     cursors: Box<[Option<Box<Cursor>>]>,
     running: usize,
+    /// Silenced: about to end.
+    silent: bool,
     wheel: Wheel,
     store: FrameStore,
     watchdog: Watchdog,
@@ -131,6 +133,7 @@ impl<P: Port> Engine<P> {
             streams: (0..limits.streams).map(|_| None).collect(),
             cursors: (0..limits.cursors).map(|_| None).collect(),
             running: 0,
+            silent: false,
             wheel: Wheel::new(limits.cursors as usize * 2, now),
             store: FrameStore::new(frames, limits.scratch_frames),
             watchdog: Watchdog::new(now),
@@ -195,7 +198,7 @@ impl<P: Port> Engine<P> {
 
     /// Starts a copy in the free slot `number`; its stream must be there. Hands the cursor back if either isn't so.
     pub fn start(&mut self, number: u32, mut cursor: Box<Cursor>, now: Time) -> Result<(), Box<Cursor>> {
-        let vacant = self.cursors.get(number as usize).is_some_and(Option::is_none);
+        let vacant = !self.silent && self.cursors.get(number as usize).is_some_and(Option::is_none);
         let stream = self.streams.get(cursor.stream as usize).and_then(Option::as_deref);
         let (true, Some(slot)) = (vacant, stream) else {
             return Err(cursor);
@@ -221,14 +224,20 @@ impl<P: Port> Engine<P> {
         self.cursors[number as usize].take()
     }
 
-    /// Sends the BYEs of all copies, as far as the ring takes them: the engine is about to end.
-    pub fn say_bye(&mut self, now: Time) {
+    /// Sends the BYEs of all copies, as far as the ring takes them, and lets none of them go on.
+    pub fn silence(&mut self, now: Time) {
         for number in 0..self.cursors.len() as u32 {
+            if self.cursors[number as usize].is_none() || self.silent {
+                continue;
+            }
             if self.port.room() == 0 {
                 self.drain();
             }
             self.send_report(number, now, true);
+            self.wheel.remove(media_key(number));
+            self.wheel.remove(report_key(number));
         }
+        self.silent = true;
     }
 
     /// Posts a frame made elsewhere (a query, a key message); one that finds no room or no frame is counted and lost.

@@ -43,7 +43,9 @@ pub enum Command {
     Snapshot(Box<Snapshot>),
     /// Tells the wall clock's offset, see [`Engine::set_ntp_offset`].
     NtpOffset(u64),
-    /// Stops all copies, drains and ends the thread.
+    /// Sends all copies' BYEs and lets none of them go on: their figures are final.
+    Silence,
+    /// Silences, drains and ends the thread.
     Shutdown,
 }
 
@@ -243,6 +245,7 @@ impl<P: Port> Loop<P> {
                 self.fill(&mut snapshot);
                 self.say(Event::Snapshot(snapshot));
             }
+            Command::Silence => self.engine.silence(now()),
             Command::NtpOffset(offset) => self.engine.set_ntp_offset(offset),
             Command::Shutdown => return false,
         }
@@ -274,7 +277,7 @@ impl<P: Port> Loop<P> {
     /// BYE to all groups, then what is outstanding gets a bounded time to leave.
     fn end(mut self) {
         let start = now();
-        self.engine.say_bye(start);
+        self.engine.silence(start);
         let mut at = start;
         while at.since(start) < DRAIN {
             self.engine.drain();
