@@ -1,4 +1,5 @@
 //! Room `transmit`.
 
+pub mod afxdp_port;
 pub mod memory_port;
 pub mod port;

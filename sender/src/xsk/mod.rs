@@ -5,12 +5,15 @@
 //! Not done here: what is sent and when (`transmit`), receiving (the fill ring is only kept populated), XDP programs
 //! (`xdp`). Multi-buffer packets and TX metadata are not used.
 
+mod bind;
 mod error;
 mod limits;
 pub mod mmap;
 pub mod ring;
+pub mod socket;
 pub mod syscall;
 mod uapi;
+pub mod umem;
 
 pub use error::XskError;
 pub use uapi::{Statistics, XdpDesc};

@@ -17,10 +17,10 @@ use std::{
 use super::{mmap::Mapping, uapi::RingOffset};
 
 /// What a ring's memory is, kept alive by the ends that use it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 #[expect(dead_code, reason = "held for its Drop, never read")]
 enum Owner {
-    Kernel(Arc<Mapping>),
+    Kernel(Mapping),
     Heap(Arc<testing::Heap>),
 }
 
@@ -56,7 +56,7 @@ impl<T: Copy> Shared<T> {
             flags: at(offsets.flags).cast(),
             entries: at(offsets.desc).cast(),
             size,
-            _owner: Owner::Kernel(Arc::new(mapping)),
+            _owner: Owner::Kernel(mapping),
         }
     }
 
