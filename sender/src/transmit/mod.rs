@@ -4,11 +4,14 @@
 //! through a [`Port`], figures in a [`Snapshot`]. The core ([`Engine`] with wheel, frame store, watchdog) is sans-IO and
 //! knows no clock; [`Worker`] is the pinned thread round it. Not done here: which title plays where and why.
 
+pub mod afxdp_port;
+pub mod memory_port;
 pub mod port;
 
 mod cursor;
 mod engine;
-pub mod memory_port;
+#[cfg(test)]
+mod engine_tests;
 mod pacing;
 mod snapshot;
 mod store;

@@ -62,9 +62,10 @@ pub trait Port {
 
     /// Queues one packet; not visible to the kernel before [`submit`](Port::submit).
     ///
-    /// The caller keeps to [`room`](Port::room). A descriptor too many, or one that is not
-    /// [valid](Desc::is_valid), is a bug in the caller: a panic in debug builds; in release builds it is counted
-    /// ([`PortStats::refused`]) and not sent, and its frame does not come back from [`reap`](Port::reap).
+    /// The caller keeps to [`room`](Port::room). A descriptor too many, one that is not
+    /// [valid](Desc::is_valid), or one whose frame is still in flight, is a bug in the caller: a panic in debug builds;
+    /// in release builds it is counted ([`PortStats::refused`]) and not sent, and does not come back from
+    /// [`reap`](Port::reap).
     fn post(&mut self, desc: Desc);
 
     /// Publishes what was posted and wakes the kernel where that is needed.
@@ -190,7 +191,7 @@ pub struct PortStats {
     pub kick_errors: KickErrors,
     /// How often [`Port::room`] had to say 0.
     pub ring_full: u64,
-    /// Descriptors that [`Port::post`] refused: more than [`Port::room`], or out of their frame.
+    /// Descriptors that [`Port::post`] refused: more than [`Port::room`], out of their frame, or still in flight.
     pub refused: u64,
     /// Descriptors that the kernel called invalid (XDP_STATISTICS).
     pub invalid_descs: u64,
