@@ -42,6 +42,11 @@ impl QueryFrame {
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// The bytes, to be sent.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
 }
 
 /// RFC 1112 §6.4 and RFC 2464 §7, from the packet's destination address.

@@ -112,7 +112,7 @@ impl Control {
             self.ask_queries();
             if Instant::now() >= next_figures {
                 next_figures += FIGURES;
-                self.collect();
+                self.collect()?;
                 self.write_status()?;
             }
         }
@@ -184,17 +184,21 @@ impl Control {
         }
     }
 
-    fn collect(&mut self) {
-        for (worker, figures) in self.workers.iter().zip(&self.figures) {
-            let copies = figures.copies.capacity().max(self.plan.copies_of_all());
-            let snapshot = Box::new(Snapshot::with_room_for(copies as u32));
+    fn collect(&mut self) -> anyhow::Result<()> {
+        for worker in &self.workers {
+            let snapshot = Box::new(Snapshot::with_room_for(self.plan.copies_of_all()));
             // A worker that doesn't keep up with its commands is asked again next time.
             let _ = worker.commands.try_send(Command::NtpOffset(ntp_offset()));
             let _ = worker.commands.try_send(Command::Snapshot(snapshot));
         }
+        self.count()
+    }
+
+    fn count(&mut self) -> anyhow::Result<()> {
         if let Some(counting) = &mut self.counting {
-            counting.collect();
+            counting.collect(&mut self.queriers, now())?;
         }
+        Ok(())
     }
 
     fn write_status(&self) -> anyhow::Result<()> {
@@ -238,15 +242,15 @@ impl Control {
     }
 
     fn title_status(&self, number: usize, title: &TitlePlan) -> TitleStatus {
-        let (reporters, reports) = self.counting.as_ref().map_or((0, 0), |counting| counting.title(number));
+        let counted = self.counting.as_ref().map(|counting| counting.title(number)).unwrap_or_default();
         TitleStatus {
             name: title.name.clone(),
             ssrc: title.stream.ssrc(),
             pass_ns: title.media.duration().to_nanos(),
             packets_per_pass: title.media.packets_per_pass(),
             stagger_ns: title.stagger,
-            reporters,
-            reports,
+            reporters: counted.reporters,
+            reports: counted.reports,
         }
     }
 
@@ -254,16 +258,15 @@ impl Control {
     fn end(mut self) -> anyhow::Result<()> {
         self.collect_last();
         self.workers.clear();
-        if let Some(counting) = &mut self.counting {
-            counting.collect();
-        }
+        self.hear()?;
+        self.count()?;
         self.write_status()
     }
 
     /// Silences every worker and waits for its last figures, for a bounded time.
     fn collect_last(&mut self) {
         for at in 0..self.workers.len() {
-            let room = Snapshot::with_room_for(self.plan.copies_of_all() as u32);
+            let room = Snapshot::with_room_for(self.plan.copies_of_all());
             let worker = &self.workers[at];
             if send(worker, Command::Silence).and_then(|()| send(worker, Command::Snapshot(Box::new(room)))).is_err() {
                 warn!("transmit thread {at} does not answer: its last figures are missing");

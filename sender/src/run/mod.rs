@@ -6,14 +6,14 @@
 //! configuration run on multicast, always.
 
 mod control;
+mod counting;
 mod plan;
 mod ports;
 mod status;
 
 use std::path::PathBuf;
 
-pub use control::ControlError;
-pub use status::{CopyStatus, QueueStatus, Status, TitleStatus, XdpStatus, write_atomically};
+pub use status::{CopyStatus, GroupStatus, QueueStatus, Status, TitleStatus, XdpStatus, write_atomically};
 
 use crate::{config::Config, netif::Interface};
 

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::{Context, ensure};
 
+use super::ports::Demand;
 use crate::{
     config::{Config, Stagger, Title},
     media::Loop,
@@ -53,6 +54,23 @@ impl Plan {
                 .with_context(|| format!("title \"{}\" can't be sent", title.name))
         });
         Ok(Self { titles: titles.collect::<anyhow::Result<_>>()? })
+    }
+}
+
+impl Plan {
+    /// Copies of all titles.
+    pub(super) fn copies_of_all(&self) -> u32 {
+        self.titles.iter().map(|title| title.copies.len() as u32).sum()
+    }
+
+    /// What the busiest of `workers` workers has to hold.
+    pub(super) fn demand(&self, workers: usize) -> Demand {
+        let of = |worker| self.titles.iter().filter(move |title| title.worker == worker);
+        let copies = |worker| of(worker).map(|title| title.copies.len() as u32).sum();
+        Demand {
+            streams: (0..workers).map(|worker| of(worker).count() as u32).max().unwrap_or(0),
+            cursors: (0..workers).map(copies).max().unwrap_or(0),
+        }
     }
 }
 

@@ -3,16 +3,26 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use nix::{
+    sched::{CpuSet, sched_getaffinity},
+    unistd::Pid,
+};
 use tracing::{info, warn};
 
 use crate::{
     config::{Config, Cpus, HugePages, XskMode},
     netif::Interface,
     transmit::{
-        FRAME_SIZE, Limits, Settings, Worker, afxdp_port::AfXdpPort, nanos,
+        Limits, Settings, Worker,
+        afxdp_port::AfXdpPort,
+        nanos,
         socket_port::{SocketPort, SocketPortConfig},
     },
-    xsk,
+    xsk::{
+        mmap,
+        socket::{Mode, SocketConfig},
+        umem::UmemConfig,
+    },
 };
 
 /// Departures within so much time share a wake-up: a fifth of the pacing goal, and 4000 wake-ups a second at most.
@@ -67,4 +77,54 @@ fn settings(config: &Config, at: usize, demand: Demand) -> anyhow::Result<Settin
         coalesce: COALESCE,
         seed: u64::from_ne_bytes(seed),
     })
+}
+
+fn afxdp_worker(config: &Config, queue: u32, settings: Settings) -> anyhow::Result<Worker> {
+    let ring = config.transmit.ring;
+    let frames = config.transmit.frames();
+    let rx_frames = ring.min(2048);
+    let memory = UmemConfig {
+        tx_frames: (frames - u64::from(rx_frames)) as usize,
+        rx_frames,
+        huge_pages: huge_pages(config),
+    };
+    let mode = match config.network.mode {
+        XskMode::ZeroCopy => Mode::ZeroCopy,
+        XskMode::Copy => Mode::Copy,
+        XskMode::Auto | XskMode::Socket => Mode::Auto,
+    };
+    let socket = SocketConfig { interface: config.network.interface.to_string(), queue, ring, mode, ..Default::default() };
+    Ok(Worker::spawn(settings, move || AfXdpPort::open(socket, memory))?)
+}
+
+fn socket_worker(config: &Config, interface: &Interface, settings: Settings) -> anyhow::Result<Worker> {
+    let port = SocketPortConfig {
+        interface: interface.name.clone(),
+        frames: config.transmit.frames() as usize,
+        ring: config.transmit.ring as usize,
+        huge_pages: huge_pages(config),
+        ..Default::default()
+    };
+    Ok(Worker::spawn(settings, move || SocketPort::open(port))?)
+}
+
+fn huge_pages(config: &Config) -> mmap::HugePages {
+    match config.transmit.hugepages {
+        HugePages::Auto => mmap::HugePages::Auto,
+        HugePages::On => mmap::HugePages::On,
+        HugePages::Off => mmap::HugePages::Off,
+    }
+}
+
+/// The CPU of the worker `at`: as configured, or counted down from the last one this process may use.
+fn cpu(cpus: &Cpus, at: usize) -> Option<usize> {
+    match cpus {
+        Cpus::Off => None,
+        Cpus::Pinned(cpus) => cpus.get(at).copied(),
+        Cpus::Auto => {
+            let allowed = sched_getaffinity(Pid::from_raw(0)).ok()?;
+            let usable: Vec<usize> = (0..CpuSet::count()).filter(|&cpu| allowed.is_set(cpu).unwrap_or(false)).collect();
+            usable.len().checked_sub(1 + at % usable.len()).map(|last| usable[last])
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -94,8 +94,23 @@ pub struct QueueStatus {
 pub struct XdpStatus {
     /// Counters by name.
     pub counters: BTreeMap<String, u64>,
+    /// Joins and leaves of our groups.
+    pub groups: Vec<GroupStatus>,
     /// Events taken from the ring buffer.
     pub events: u64,
+}
+
+/// What XDP saw of a group: evidence of presence, not a census (old versions suppress reports, proxies merge them).
+#[derive(Clone, Debug, Serialize)]
+pub struct GroupStatus {
+    /// The group.
+    pub group: IpAddr,
+    /// Records that joined it.
+    pub joins: u64,
+    /// Records that left it.
+    pub leaves: u64,
+    /// Records that answered a query for it.
+    pub presents: u64,
 }
 
 impl QueueStatus {
