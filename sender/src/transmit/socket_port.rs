@@ -91,8 +91,8 @@ impl SocketPort {
         ring: usize,
         huge_pages: HugePages,
     ) -> Result<SocketPort, SocketPortError> {
-        let ifindex = nix::net::if_::if_nametoindex(interface)
-            .map_err(|_| SocketPortError::NoInterface(interface.to_owned()))?;
+        let ifindex =
+            nix::net::if_::if_nametoindex(interface).map_err(|_| SocketPortError::NoInterface(interface.to_owned()))?;
         Ok(SocketPort {
             memory: Mapping::anonymous(frames.saturating_mul(FRAME_SIZE), huge_pages)?,
             interface: interface.to_owned(),
