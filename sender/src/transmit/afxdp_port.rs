@@ -30,12 +30,7 @@ impl AfXdpPort {
     pub fn open(config: SocketConfig, memory: UmemConfig) -> Result<AfXdpPort, XskError> {
         let mut socket = Socket::open(config, Umem::new(memory)?)?;
         let frames = socket.umem().tx_len() / FRAME_SIZE;
-        Ok(AfXdpPort {
-            socket,
-            in_flight: FrameSet::new(frames),
-            orphans: Vec::new(),
-            counters: PortStats::default(),
-        })
+        Ok(AfXdpPort { socket, in_flight: FrameSet::new(frames), orphans: Vec::new(), counters: PortStats::default() })
     }
 
     /// The socket, for what the start line and metrics say of it.

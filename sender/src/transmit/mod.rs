@@ -5,8 +5,10 @@
 //! knows no clock; [`Worker`] is the pinned thread round it. Not done here: which title plays where and why.
 
 pub mod afxdp_port;
+pub mod flow;
 pub mod memory_port;
 pub mod port;
+pub mod socket_port;
 
 mod cursor;
 mod engine;

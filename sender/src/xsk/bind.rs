@@ -105,8 +105,7 @@ fn open_once(config: &SocketConfig, umem: &Umem, ifindex: u32, mode: u16) -> Res
     // SAFETY: as above; fill ring entries are u64.
     let mut fill: Producer<u64> = unsafe { Producer::in_mapping(fill, &offsets.fill, umem.rx_frames()) };
     // SAFETY: as above; completion ring entries are u64.
-    let completion =
-        unsafe { Consumer::in_mapping(completion, &offsets.completion, config.completion_size()) };
+    let completion = unsafe { Consumer::in_mapping(completion, &offsets.completion, config.completion_size()) };
 
     // Before bind: a zero-copy driver takes its receive buffers from here as soon as it is bound.
     for address in umem.rx_addresses() {
@@ -116,8 +115,13 @@ fn open_once(config: &SocketConfig, umem: &Umem, ifindex: u32, mode: u16) -> Res
     fill.submit();
 
     let wakeup = if config.need_wakeup { libc::XDP_USE_NEED_WAKEUP } else { 0 };
-    let address =
-        SockaddrXdp { family: libc::AF_XDP as u16, flags: mode | wakeup, ifindex, queue_id: config.queue, shared_umem_fd: 0 };
+    let address = SockaddrXdp {
+        family: libc::AF_XDP as u16,
+        flags: mode | wakeup,
+        ifindex,
+        queue_id: config.queue,
+        shared_umem_fd: 0,
+    };
     step(BIND, syscall::bind_xdp(&fd, address))?;
     let options: uapi::Options =
         step("getsockopt(XDP_OPTIONS)", syscall::get_option(&fd, libc::SOL_XDP, libc::XDP_OPTIONS))?;

@@ -32,7 +32,7 @@ pub(super) fn check_memory(bytes: u64) -> Result<(), XskError> {
 
 /// Refuses a umem that may not be locked: the kernel pins it, against RLIMIT_MEMLOCK unless one has CAP_IPC_LOCK.
 pub(super) fn check_memlock(bytes: u64) -> Result<(), XskError> {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
     if has_capability(&status, CAP_IPC_LOCK) {
         return Ok(());
     }

@@ -170,9 +170,8 @@ impl Socket {
         let offset = addr as usize & (FRAME_SIZE - 1);
         let within = len > 0 && offset + len as usize <= FRAME_SIZE && (addr as usize) < self.umem.tx_len();
         let Some(link) = &mut self.link else { return false };
-        let pushed = within
-            && self.outstanding < link.completion.size()
-            && link.tx.push(XdpDesc { addr, len, options: 0 });
+        let pushed =
+            within && self.outstanding < link.completion.size() && link.tx.push(XdpDesc { addr, len, options: 0 });
         self.outstanding += u32::from(pushed);
         pushed
     }

@@ -80,6 +80,15 @@ pub(super) fn kick(fd: impl AsFd) -> Result<(), i32> {
     if sent < 0 { Err(last_errno()) } else { Ok(()) }
 }
 
+/// `IP_MULTICAST_IF` by interface index, since one address may be on several interfaces.
+///
+/// # Errors
+/// The kernel's answer.
+pub fn set_multicast_interface_v4(fd: impl AsFd, ifindex: u32) -> io::Result<()> {
+    let request = uapi::IpMreqn { ifindex: ifindex as i32, ..Default::default() };
+    set_option(fd, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, request)
+}
+
 #[cold]
 fn last_errno() -> i32 {
     io::Error::last_os_error().raw_os_error().unwrap_or(0)
