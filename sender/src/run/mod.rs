@@ -1,1 +1,17 @@
 //! Room `run`.
+
+use std::path::PathBuf;
+
+use crate::config::Config;
+
+/// What the command line adds to the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// Where the state is written as JSON, again and again.
+    pub status: Option<PathBuf>,
+}
+
+/// Runs the sender until it is told to end. An error that holds [`crate::config::Problems`] means that nothing was started.
+pub fn run(_config: Config, _options: RunOptions) -> anyhow::Result<()> {
+    anyhow::bail!("the engine isn't wired up yet")
+}
