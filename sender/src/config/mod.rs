@@ -5,6 +5,8 @@
 //! A new key needs a row in `keys`, a field and a line in `sections`, and its lines in `deploy/sender.example.toml`;
 //! a test names what is forgotten.
 
+#[cfg(test)]
+mod example;
 mod keys;
 mod problem;
 mod reader;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::Config;
+use crate::{check, config::Config};
 
 /// What the command line adds to the configuration.
 #[derive(Clone, Debug, Default)]
@@ -11,7 +11,8 @@ pub struct RunOptions {
     pub status: Option<PathBuf>,
 }
 
-/// Runs the sender until it is told to end. An error that holds [`crate::config::Problems`] means that nothing was started.
-pub fn run(_config: Config, _options: RunOptions) -> anyhow::Result<()> {
+/// Runs the sender until it is told to end. An error that is [`crate::config::Problems`] means that nothing was started.
+pub fn run(config: Config, _options: RunOptions) -> anyhow::Result<()> {
+    let _ready = check::prepare(config)?;
     anyhow::bail!("the engine isn't wired up yet")
 }
