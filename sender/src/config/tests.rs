@@ -262,6 +262,22 @@ fn all_problems_are_reported_in_the_order_of_the_file() {
 }
 
 #[test]
+fn what_is_wrong_between_titles_is_reported_beside_what_is_wrong_in_them() {
+    let text =
+        with_second("group = \"239.192.1.1\"\nfeedback_port = 6001\nmki = 3").replace("eth1", "an-interface-too-long");
+    let problems = parse(&text).unwrap_err().to_string();
+    for fragment in ["too long", "mki = 3", "is a group of title \"news\"", "the feedback port of title \"news\""] {
+        assert!(problems.contains(fragment), "no {fragment:?} in:\n{problems}");
+    }
+}
+
+#[test]
+fn an_empty_list_of_titles_is_refused() {
+    let problems = parse("title = []\n[network]\ninterface = \"eth1\"").unwrap_err().to_string();
+    assert!(problems.contains("sender.toml:1: title: this list is empty"), "{problems}");
+}
+
+#[test]
 fn a_group_that_switches_flood_is_warned_of() {
     let config = parse(&GOOD.replace("239.192.1.1", "239.128.0.1")).unwrap();
     assert_eq!(config.warnings.len(), 1);
