@@ -22,7 +22,8 @@ fn write_passes(title: &Loop, passes: std::ops::Range<u64>, path: &Path) {
 }
 
 fn run(program: &str, arguments: &[&str], path: &Path) -> Option<(String, String)> {
-    let filled = arguments.iter().map(|&argument| if argument == "FILE" { path.as_os_str() } else { argument.as_ref() });
+    let filled =
+        arguments.iter().map(|&argument| if argument == "FILE" { path.as_os_str() } else { argument.as_ref() });
     match Command::new(program).args(filled).output() {
         Ok(output) => {
             let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
@@ -44,7 +45,9 @@ fn three_passes_of_the_sample_decode_without_a_message_and_without_a_gap() {
     for first in [0, 5, wrap - 1] {
         let path = dir.path().join("passes.ts");
         write_passes(&title, first..first + 3, &path);
-        let Some((_, messages)) = run("ffmpeg", &["-v", "warning", "-i", "FILE", "-f", "null", "-"], &path) else { return };
+        let Some((_, messages)) = run("ffmpeg", &["-v", "warning", "-i", "FILE", "-f", "null", "-"], &path) else {
+            return;
+        };
         assert_eq!(messages, "", "from pass {first}");
 
         let probe = ["-v", "error", "-show_entries", "packet=stream_index,dts", "-of", "csv=p=0", "FILE"];

@@ -65,7 +65,7 @@ pub(crate) struct Adaptation {
 /// Appends packets, counting on.
 pub(crate) struct Writer {
     pub(crate) bytes: Vec<u8>,
-    counters: Vec<u8>,
+    pub(crate) counters: Vec<u8>,
 }
 
 impl Default for Writer {

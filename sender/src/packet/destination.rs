@@ -51,7 +51,9 @@ impl VlanTag {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DestinationError {
     /// IPv4 and IPv6 mixed.
-    #[error("cannot send from {src} to {dst}: one is IPv4 and the other IPv6; give a source address of the group's family")]
+    #[error(
+        "cannot send from {src} to {dst}: one is IPv4 and the other IPv6; give a source address of the group's family"
+    )]
     Families {
         /// Source.
         src: SocketAddr,

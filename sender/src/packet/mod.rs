@@ -10,6 +10,8 @@ mod destination;
 mod headers;
 mod report;
 mod stream;
+#[cfg(test)]
+mod stream_tests;
 
 pub use checksum::ones_complement_sum;
 pub use destination::{Destination, DestinationError, MacAddr, VlanTag, multicast_mac};

@@ -89,7 +89,15 @@ mod tests {
     use super::*;
 
     fn report(cname: &str, bye: bool) -> SenderReport<'_> {
-        SenderReport { ssrc: 0x0102_0304, ntp: 0x1122_3344_5566_7788, rtp_timestamp: 9, packets: 10, octets: 11, cname, bye }
+        SenderReport {
+            ssrc: 0x0102_0304,
+            ntp: 0x1122_3344_5566_7788,
+            rtp_timestamp: 9,
+            packets: 10,
+            octets: 11,
+            cname,
+            bye,
+        }
     }
 
     fn written(report: &SenderReport<'_>) -> Vec<u8> {

@@ -85,11 +85,7 @@ impl Stream {
     /// The place after this one.
     #[inline]
     pub fn advance(&self, at: Place) -> Place {
-        if at.n + 1 < self.packets_per_pass {
-            Place { n: at.n + 1, ..at }
-        } else {
-            Place { pass: at.pass + 1, n: 0 }
-        }
+        if at.n + 1 < self.packets_per_pass { Place { n: at.n + 1, ..at } } else { Place { pass: at.pass + 1, n: 0 } }
     }
 
     /// The index of a place; `None` where the 48 bits end: the stream must have a new key and a new SSRC before.

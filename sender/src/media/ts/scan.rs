@@ -4,7 +4,7 @@ use super::frames::LastUnit;
 use super::packet::{NULL_PID, PACKET_LEN, SYNC, TsPacket, has_pes_header, stamp};
 use super::psi;
 use super::restamp::PidTable;
-use super::timeline::{Anchor, Timeline};
+use super::timeline::{Anchor, Timeline, ticks};
 use super::timing::{ClockTrack, StampTrack};
 use crate::media::Reason;
 
@@ -50,22 +50,34 @@ pub(in crate::media) fn scan(bytes: &[u8]) -> Result<Pass, Reason> {
     Ok(Pass { packets: packets.len() as u64, duration, timeline, pids: streams.pid_table() })
 }
 
-/// Chooses the length of a pass: that of the longest elementary stream (`span`), so that its spacing goes on over the loop
-/// point, or that of the PCRs with the packets after the last one, if that is longer. A small overhang of the latter
-/// (stuffing that a multiplexer wrote at the end) is squeezed in instead of tearing a gap into every stream.
+/// Chooses the length of a pass, and gives the packets before the first and after the last PCR their time.
+///
+/// The length is that of the longest elementary stream (`span`), so that its spacing goes on over the loop point; or that of
+/// the PCRs, with the packets outside them at the first and the last rate, if that is longer. But multiplexers like to end
+/// with a little stuffing: if it is only that, the packets outside the PCRs are sent up to twice as fast, rather than that
+/// every stream gets a gap at each loop point.
 fn close(clock: ClockTrack, span: u64, packets: u64) -> (Timeline, u64) {
-    let last_pcr = Anchor { time: clock.time, ..clock.anchors[clock.anchors.len() - 1] };
-    let mut anchors = clock.anchors;
-    let natural = Timeline::new(anchors.clone(), packets);
-    let by_clock = natural.duration(packets);
-    let tail = by_clock - natural.due(last_pcr.packet);
-    let overhang = by_clock.saturating_sub(span);
-    if overhang == 0 || overhang > tail / 2 {
-        return (natural, by_clock.max(span).next_multiple_of(300));
-    }
-    let lead = by_clock - tail - last_pcr.time;
-    anchors.push(Anchor { packet: packets, time: span - lead });
-    (Timeline::new(anchors, packets), span)
+    let [first, second, .., before, last] =
+        [&clock.anchors[..2], &clock.anchors[clock.anchors.len() - 2..]].concat()[..]
+    else {
+        unreachable!("two and two anchors")
+    };
+    let mut lead = ticks(first, second, first.packet);
+    let mut tail = ticks(before, last, packets - last.packet);
+    let by_clock = lead + last.time + tail;
+    let room = span.saturating_sub(last.time);
+    let squeeze = span < by_clock && span > clock.time && room >= (lead + tail) / 2;
+    let duration = if squeeze {
+        lead = (u128::from(lead) * u128::from(room) / u128::from(lead + tail)) as u64;
+        tail = room - lead;
+        span
+    } else {
+        by_clock.max(span).next_multiple_of(300)
+    };
+    let head = (first.packet > 0).then_some(Anchor { packet: 0, time: 0 });
+    let pcrs = clock.anchors.into_iter().map(|anchor| Anchor { time: lead + anchor.time, ..anchor });
+    let end = Anchor { packet: packets, time: lead + last.time + tail };
+    (Timeline::new(head.into_iter().chain(pcrs).chain([end]).collect()), duration)
 }
 
 /// Tells transport streams from other files, and from those with longer packets.
@@ -125,7 +137,9 @@ impl Programme {
 
 fn find_programme(packets: &[[u8; PACKET_LEN]]) -> Result<Programme, Reason> {
     let on = |pid: u16| packets.iter().map(TsPacket).filter(move |packet| packet.synced() && packet.pid() == pid);
-    let pmt = on(0).find_map(psi::first_pmt_pid).ok_or(Reason::NoProgramme { what: "a programme association table (PAT)" })?;
+    let pmt = on(0)
+        .find_map(psi::first_pmt_pid)
+        .ok_or(Reason::NoProgramme { what: "a programme association table (PAT)" })?;
     let pcr = on(pmt).find_map(psi::pcr_pid).ok_or(Reason::NoProgramme { what: "its programme map table (PMT)" })?;
     if pcr == NULL_PID { Err(Reason::NoPcr { pmt }) } else { Ok(Programme { pmt, pcr }) }
 }

@@ -59,7 +59,8 @@ impl StampTrack {
             None => 0,
             Some((last, at)) => {
                 let forward = dts.wrapping_sub(last) & CLOCK_MASK;
-                let step = if forward > CLOCK_MASK / 2 { forward as i64 - (CLOCK_MASK + 1) as i64 } else { forward as i64 };
+                let step =
+                    if forward > CLOCK_MASK / 2 { forward as i64 - (CLOCK_MASK + 1) as i64 } else { forward as i64 };
                 if step > 0 {
                     self.step = step as u64;
                 }
