@@ -272,6 +272,22 @@ fn what_is_wrong_between_titles_is_reported_beside_what_is_wrong_in_them() {
 }
 
 #[test]
+fn a_catalogue_of_ten_thousand_titles_is_read_and_its_last_line_known() {
+    let mut text = GOOD.replace("239.192.1.1", "239.255.255.1\"\ncopies = 1\nfile_ = \"").replace("file_ = \"\"\n", "");
+    for n in 0..10_000u32 {
+        let group = Ipv4Addr::from_bits(u32::from(Ipv4Addr::new(239, 192, 1, 0)) + n);
+        text += &format!(
+            "[[title]]\nname = \"t{n}\"\nfile = \"x.ts\"\ncopies = 1\ngroup = \"{group}\"\nfeedback_port = {}\n",
+            10_000 + n
+        );
+    }
+    assert_eq!(parse(&text).unwrap().titles.len(), 10_001);
+    let lines = text.lines().count();
+    let problems = parse(&format!("{text}mki = 0")).unwrap_err();
+    assert_eq!(problems.iter().map(|problem| problem.line).collect::<Vec<_>>(), [Some(lines + 1)], "{problems}");
+}
+
+#[test]
 fn an_empty_list_of_titles_is_refused() {
     let problems = parse("title = []\n[network]\ninterface = \"eth1\"").unwrap_err().to_string();
     assert!(problems.contains("sender.toml:1: title: this list is empty"), "{problems}");
