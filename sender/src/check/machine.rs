@@ -65,6 +65,8 @@ impl Capabilities {
     pub(super) const ALL: Capabilities = Capabilities(u64::MAX);
     #[cfg(test)]
     pub(super) const NONE: Capabilities = Capabilities(0);
+    #[cfg(test)]
+    pub(super) const ONLY_NET_RAW: Capabilities = Capabilities(1 << NET_RAW.1);
 
     /// From `/proc/self/status`. All of them if the file doesn't say: the kernel will.
     fn parse(status: &str) -> Capabilities {

@@ -9,7 +9,8 @@ use super::{
 };
 use crate::{
     config::{
-        BitRate, ByteSize, Config, Cpus, FRAME_SIZE, Fault, HugePages, Problem, Problems, Section, Title, XdpAttach, XskMode,
+        BitRate, ByteSize, Config, Cpus, FRAME_SIZE, Fault, HugePages, Problem, Problems, Section, Title, XdpAttach,
+        XskMode,
     },
     netif::{Interface, NetifError},
 };
@@ -29,7 +30,13 @@ pub(super) fn mode(config: &Config, machine: &Machine, warnings: &mut Vec<Proble
     XskMode::Socket
 }
 
-pub(super) fn machine(config: &Config, machine: &Machine, mode: XskMode, problems: &mut Problems, warnings: &mut Vec<Problem>) {
+pub(super) fn machine(
+    config: &Config,
+    machine: &Machine,
+    mode: XskMode,
+    problems: &mut Problems,
+    warnings: &mut Vec<Problem>,
+) {
     capabilities(config, machine, mode, problems);
     match &machine.interface {
         Ok(found) => {
@@ -63,7 +70,11 @@ fn capabilities(config: &Config, machine: &Machine, mode: XskMode, problems: &mu
         let missing = machine.capabilities.missing(needed);
         if !missing.is_empty() {
             let what = format!("{what} needs {}, which this process doesn't have", missing.join(", "));
-            problems.push(config.origins.problem(Section::Network, key, Fault::new(what, remedy_for_capabilities(machine))));
+            problems.push(config.origins.problem(
+                Section::Network,
+                key,
+                Fault::new(what, remedy_for_capabilities(machine)),
+            ));
         }
     };
     if mode != XskMode::Socket {
@@ -80,13 +91,18 @@ fn interface(config: &Config, found: &Interface, mode: XskMode, problems: &mut P
     if !found.up {
         problem("interface", Fault::new(format!("{name} is down"), format!("run `ip link set dev {name} up`")));
     } else if !found.carrier {
-        let fault = Fault::new(format!("{name} has no link: nothing leaves the box"), "plug in the cable, or bring up the other end");
+        let fault = Fault::new(
+            format!("{name} has no link: nothing leaves the box"),
+            "plug in the cable, or bring up the other end",
+        );
         warnings.push(config.origins.problem(Section::Network, "interface", fault));
     }
     let count = found.queues();
-    let beyond: Vec<String> = config.network.queues.iter().filter(|queue| **queue >= count).map(ToString::to_string).collect();
+    let beyond: Vec<String> =
+        config.network.queues.iter().filter(|queue| **queue >= count).map(ToString::to_string).collect();
     if mode != XskMode::Socket && !beyond.is_empty() {
-        let have = if count == 1 { "only queue 0".to_owned() } else { format!("queues 0 to {}", count.saturating_sub(1)) };
+        let have =
+            if count == 1 { "only queue 0".to_owned() } else { format!("queues 0 to {}", count.saturating_sub(1)) };
         let what = format!("there is no queue {}: {name} has {have}", beyond.join(", "));
         problem("queues", Fault::new(what, format!("use those, or give it more: `ethtool -L {name} combined N`")));
     }
@@ -103,7 +119,8 @@ fn sources(config: &Config, found: &Interface, mode: XskMode, problems: &mut Pro
         let Some(title) = config.titles.iter().find(|title| title.is_ipv6() == ipv6) else { continue };
         let Some(source) = source else {
             let what = format!("{name} has no {family} address to send title {:?} from", title.name.as_str());
-            let fault = Fault::new(what, format!("give it one with `ip address add … dev {name}`, or write {key} = \"…\""));
+            let fault =
+                Fault::new(what, format!("give it one with `ip address add … dev {name}`, or write {key} = \"…\""));
             problems.push(config.origins.problem(Section::Network, key, fault));
             continue;
         };
@@ -123,7 +140,12 @@ fn sources(config: &Config, found: &Interface, mode: XskMode, problems: &mut Pro
 fn memory(config: &Config, machine: &Machine, mode: XskMode, problems: &mut Problems) {
     let queues = config.network.queues.len() as u64;
     let needed = config.transmit.umem.bytes().saturating_mul(queues);
-    let sum = format!("{} for each of {queues} queues, {} in all", config.transmit.umem, ByteSize::from_bytes(needed));
+    let sum = format!(
+        "{} for each of {}, {} in all",
+        config.transmit.umem,
+        super::table::count(queues as usize, "queue"),
+        ByteSize::from_bytes(needed)
+    );
     let mut problem = |key, what: String, remedy: String| {
         problems.push(config.origins.problem(Section::Transmit, key, Fault::new(what, remedy)));
     };
@@ -132,10 +154,19 @@ fn memory(config: &Config, machine: &Machine, mode: XskMode, problems: &mut Prob
         if config.transmit.hugepages == HugePages::On && needed > huge {
             let pages = needed.div_ceil(memory.huge_page.max(1));
             let what = format!("{sum}, but only {} of huge pages are free", ByteSize::from_bytes(huge));
-            problem("hugepages", what, format!("run `sysctl vm.nr_hugepages={pages}`, or write \"auto\", or use a smaller umem"));
+            problem(
+                "hugepages",
+                what,
+                format!("run `sysctl vm.nr_hugepages={pages}`, or write \"auto\", or use a smaller umem"),
+            );
         } else if needed > memory.available.max(huge) {
             let what = format!("{sum}, but only {} of memory are available", ByteSize::from_bytes(memory.available));
-            problem("umem", what, "use a smaller umem or fewer queues; titles that don't fit are encrypted again for each copy".to_owned());
+            problem(
+                "umem",
+                what,
+                "use a smaller umem or fewer queues; titles that don't fit are encrypted again for each copy"
+                    .to_owned(),
+            );
         }
     }
     if let Some(limit) = machine.memlock
@@ -175,7 +206,8 @@ pub(super) fn packets(config: &Config, interface: &Interface, titles: &[Surveyed
             let name = &interface.name;
             let second = if tags > 0 { " and a second VLAN tag" } else { "" };
             let what = format!("its packets of {packet} bytes ({parts}){second} don't fit into MTU {mtu} of {name}");
-            let remedy = format!("run `ip link set dev {name} mtu {}`, here and on the way to the receivers", packet + tags);
+            let remedy =
+                format!("run `ip link set dev {name} mtu {}`, here and on the way to the receivers", packet + tags);
             problems.push(config.origins.problem(Section::Title(n), "file", Fault::new(what, remedy)));
         } else if HEADER_ROOM + rtp > FRAME_SIZE {
             let what = format!("its packets of {packet} bytes ({parts}) don't fit into a frame of {FRAME_SIZE} bytes");
@@ -199,8 +231,15 @@ pub(super) fn rate(config: &Config, interface: &Interface, titles: &[SurveyedTit
     let Some(port) = config.network.rate.map(BitRate::bits_per_second).or(interface.speed) else { return };
     let needed: u64 = config.titles.iter().zip(titles).filter_map(|(title, surveyed)| surveyed.port_rate(title)).sum();
     if needed > port {
-        let what = format!("all copies together are {}, the port carries {}", super::table::rate(needed), super::table::rate(port));
-        let fault = Fault::new(what, "take fewer titles or copies, or a faster port; rate = \"…\" tells what it really carries");
+        let what = format!(
+            "all copies together are {}, the port carries {}",
+            super::table::rate(needed),
+            super::table::rate(port)
+        );
+        let fault = Fault::new(
+            what,
+            "take fewer titles or copies, or a faster port; rate = \"…\" tells what it really carries",
+        );
         warnings.push(config.origins.problem(Section::Network, "rate", fault));
     }
 }

@@ -15,6 +15,15 @@ fn size(bytes: u64) -> String {
     scaled(bytes, &[("GiB", 1073741824.0), ("MiB", 1048576.0), ("KiB", 1024.0), ("B", 1.0)])
 }
 
+/// `1 title`, `2 titles`, `3 copies`.
+pub(super) fn count(n: usize, one: &str) -> String {
+    match (n, one.strip_suffix('y')) {
+        (1, _) => format!("1 {one}"),
+        (_, Some(stem)) => format!("{n} {stem}ies"),
+        (_, None) => format!("{n} {one}s"),
+    }
+}
+
 fn scaled(value: u64, units: &[(&str, f64)]) -> String {
     let value = value as f64;
     let (unit, factor) = units.iter().find(|(_, factor)| value >= *factor).unwrap_or(&units[units.len() - 1]);
@@ -38,8 +47,9 @@ impl fmt::Display for Survey {
         self.write_machine(f)?;
         let mut rows = vec![HEADER.map(str::to_owned)];
         rows.extend(self.config.titles.iter().enumerate().map(|(n, title)| self.row(n, title)));
-        let widths: Vec<usize> =
-            (0..HEADER.len()).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
+        let widths: Vec<usize> = (0..HEADER.len())
+            .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+            .collect();
         writeln!(f)?;
         for row in &rows {
             let mut line = String::new();
@@ -59,7 +69,14 @@ impl Survey {
         let all = self.config.titles.iter().zip(&self.titles);
         let bits: u64 = all.filter_map(|(title, surveyed)| surveyed.port_rate(title)).sum();
         let titles = self.config.titles.len();
-        writeln!(f, "{}: {titles} titles, {copies} copies, {} at the port", self.config.file.display(), rate(bits))?;
+        writeln!(
+            f,
+            "{}: {}, {}, {} at the port",
+            self.config.file.display(),
+            count(titles, "title"),
+            count(copies, "copy"),
+            rate(bits)
+        )?;
         writeln!(f)?;
         let queues: Vec<String> = network.queues.iter().map(ToString::to_string).collect();
         match &self.interface {
@@ -86,9 +103,9 @@ impl Survey {
         let total = transmit.umem.bytes().saturating_mul(network.queues.len() as u64);
         writeln!(
             f,
-            "umem       {} × {} queues; all titles at once need {} of {}",
+            "umem       {} for each of {}; all titles at once need {} of {}",
             transmit.umem,
-            network.queues.len(),
+            count(network.queues.len(), "queue"),
             size(packets.saturating_mul(FRAME_SIZE)),
             size(ByteSize::from_bytes(total).bytes()),
         )?;

@@ -1,12 +1,12 @@
 //! Facts of made-up machines against configurations: each missing thing is named with its remedy.
 
-use std::path::{Path, PathBuf};
+use std::{os::unix::fs::PermissionsExt as _, path::Path};
 
 use super::{
     machine::{Capabilities, Memory},
     *,
 };
-use crate::netif::NetifError;
+use crate::{netif::NetifError, srtp::KeyFile};
 
 const GOOD: &str = r#"
 [network]
@@ -55,11 +55,12 @@ fn surveyed(text: &str, machine: Machine) -> Survey {
 /// All that is wrong but the media that isn't there.
 fn problems(text: &str, machine: Machine) -> Vec<String> {
     let survey = surveyed(text, machine);
-    survey.problems().iter().filter(|problem| !problem.key.ends_with("file")).map(ToString::to_string).collect()
+    survey.problems().iter().filter(|problem| !problem.key.ends_with(" file")).map(ToString::to_string).collect()
 }
 
 fn with(line: &str) -> String {
-    let section = if ["cpus", "hugepages"].iter().any(|key| line.starts_with(key)) { "[transmit]" } else { "[network]" };
+    let section =
+        if ["cpus", "hugepages"].iter().any(|key| line.starts_with(key)) { "[transmit]" } else { "[network]" };
     GOOD.replace(section, &format!("{section}\n{line}"))
 }
 
@@ -80,13 +81,19 @@ fn a_machine_that_has_everything_has_no_problems() {
 fn a_missing_interface_is_named_with_those_there_are() {
     let missing = NetifError::Missing { name: "eth1".to_owned(), present: vec!["lo".to_owned(), "tx0".to_owned()] };
     let found = problems(GOOD, Machine { interface: Err(missing), ..good_machine() });
-    names(&found, &["sender.toml:3: [network] interface = \"eth1\": there is no interface \"eth1\"", "exist", "lo, tx0"]);
+    names(
+        &found,
+        &["sender.toml:3: [network] interface = \"eth1\": there is no interface \"eth1\"", "exist", "lo, tx0"],
+    );
 }
 
 #[test]
 fn an_interface_that_is_down_is_refused_and_one_without_link_is_warned_of() {
     let down = Interface { up: false, carrier: false, ..eth1() };
-    names(&problems(GOOD, Machine { interface: Ok(down), ..good_machine() }), &["eth1 is down", "ip link set dev eth1 up"]);
+    names(
+        &problems(GOOD, Machine { interface: Ok(down), ..good_machine() }),
+        &["eth1 is down", "ip link set dev eth1 up"],
+    );
     let dark = Interface { carrier: false, ..eth1() };
     let survey = surveyed(GOOD, Machine { interface: Ok(dark), ..good_machine() });
     assert!(survey.warnings()[0].to_string().contains("eth1 has no link"));
@@ -102,10 +109,14 @@ fn a_queue_beyond_the_nics_is_named_with_those_it_has() {
 #[test]
 fn missing_capabilities_are_named_with_three_remedies() {
     let none = || Machine { capabilities: Capabilities::NONE, memlock: Some(u64::MAX), ..good_machine() };
-    let remedies = ["run as root", "setcap cap_net_raw,cap_net_admin", "/usr/bin/sender`", "mode = \"socket\" and xdp = \"off\""];
+    let remedies =
+        ["run as root", "setcap cap_net_raw,cap_net_admin", "/usr/bin/sender`", "mode = \"socket\" and xdp = \"off\""];
     for (line, what) in [
         ("mode = \"copy\"\nxdp = \"off\"", "[network] mode = \"copy\": AF_XDP needs CAP_NET_RAW, which this process"),
-        ("mode = \"socket\"", "xdp = \"native\" (the default): the counting program needs CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF"),
+        (
+            "mode = \"socket\"",
+            "xdp = \"native\" (the default): the counting program needs CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF",
+        ),
     ] {
         let found = problems(&with(line), none());
         names(&found, &[what]);
@@ -119,10 +130,16 @@ fn missing_capabilities_are_named_with_three_remedies() {
 
 #[test]
 fn a_umem_larger_than_memory_is_named_with_both_sizes() {
-    let poor = || Machine { memory: Some(Memory { available: 100 << 20, huge_free: 0, huge_page: 2 << 20 }), ..good_machine() };
+    let poor = || Machine {
+        memory: Some(Memory { available: 100 << 20, huge_free: 0, huge_page: 2 << 20 }),
+        ..good_machine()
+    };
     assert_eq!(problems(GOOD, poor()), [""; 0]);
     let found = problems(&with("queues = [0, 1]"), poor());
-    names(&found, &["[transmit] umem = \"64MiB\": 64MiB for each of 2 queues, 128MiB in all, but only 100MiB", "smaller umem"]);
+    names(
+        &found,
+        &["[transmit] umem = \"64MiB\": 64MiB for each of 2 queues, 128MiB in all, but only 100MiB", "smaller umem"],
+    );
     let found = problems(&with("hugepages = \"on\""), good_machine());
     names(&found, &["[transmit] hugepages = \"on\"", "only 0B of huge pages are free", "sysctl vm.nr_hugepages=32"]);
 }
@@ -130,13 +147,16 @@ fn a_umem_larger_than_memory_is_named_with_both_sizes() {
 #[test]
 fn memory_that_may_not_be_locked_is_named_with_the_limit() {
     let text = with("mode = \"copy\"\nxdp = \"off\"");
-    let found = problems(&text, Machine { capabilities: Capabilities::with_net_raw(), ..good_machine() });
+    let found = problems(&text, Machine { capabilities: Capabilities::ONLY_NET_RAW, ..good_machine() });
     names(&found, &["this process may lock only 8MiB", "LimitMEMLOCK=infinity", "CAP_IPC_LOCK"]);
 }
 
 #[test]
 fn a_cpu_that_is_not_there_is_named_with_those_that_are() {
-    names(&problems(&with("cpus = [5]"), good_machine()), &["[transmit] cpus = [5]: this process can't run on CPU 5", "0, 1"]);
+    names(
+        &problems(&with("cpus = [5]"), good_machine()),
+        &["[transmit] cpus = [5]: this process can't run on CPU 5", "0, 1"],
+    );
 }
 
 #[test]
@@ -161,9 +181,108 @@ fn missing_media_is_named_with_its_line_and_the_table_is_printed_all_the_same() 
     assert!(survey.ready().is_err());
 }
 
-/// A transport stream of two seconds: PCRs on an otherwise empty video PID.
-fn media(folder: &Path) -> PathBuf {
-    let path = folder.join("two-seconds.ts");
-    std::fs::write(&path, crate::check::tests_media::two_seconds()).unwrap();
-    path
+/// The sample title that the end-to-end tests loop too.
+const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/media/sample.ts");
+
+fn good_with_media(line: &str) -> String {
+    GOOD.replace("nonexistent.ts", SAMPLE).replace("[[title]]", &format!("[[title]]\n{line}"))
+}
+
+#[test]
+fn a_title_is_made_ready_with_its_media_and_an_even_stagger() {
+    let ready = surveyed(&good_with_media("copies = 4"), good_machine()).ready().unwrap();
+    assert_eq!(ready.source(false), Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))));
+    let [title] = &ready.titles[..] else { panic!("one title") };
+    let duration = title.media.duration().to_nanos();
+    assert_eq!(title.stagger.nanos(), duration / 4);
+    assert!(title.key.is_none());
+}
+
+#[test]
+fn titles_of_one_file_share_its_loop() {
+    let second =
+        format!("[[title]]\nname = \"again\"\nfile = {SAMPLE:?}\ngroup = \"239.192.2.1\"\nfeedback_port = 6002\n");
+    let ready = surveyed(&format!("{}{second}", good_with_media("")), good_machine()).ready().unwrap();
+    assert!(std::sync::Arc::ptr_eq(&ready.titles[0].media, &ready.titles[1].media));
+}
+
+#[test]
+fn copies_further_apart_than_the_loop_is_long_are_refused_with_the_most_there_can_be() {
+    let found = problems(&good_with_media("copies = 4\nstagger = \"1h\""), good_machine());
+    names(
+        &found,
+        &["title \"news\": stagger = \"1h\": 4 copies 1h apart are longer than the loop of", "use at most", "\"auto\""],
+    );
+    assert_eq!(problems(&good_with_media("stagger = 0"), good_machine()), [""; 0]);
+}
+
+#[test]
+fn packets_beyond_the_mtu_are_refused_with_the_mtu_they_need() {
+    let of = |mtu, line: &str| {
+        let machine = Machine { interface: Ok(Interface { mtu, ..eth1() }), ..good_machine() };
+        surveyed(&good_with_media(line), machine).problems().to_string()
+    };
+    // 20 + 8 + 12 + 7 × 188
+    assert_eq!(of(1356, ""), "");
+    let text = of(1355, "");
+    assert!(text.contains("packets of 1356 bytes (IP 20, UDP 8, RTP 12, media 1316, SRTP 0)"), "{text}");
+    assert!(text.contains("MTU 1355 of eth1") && text.contains("ip link set dev eth1 mtu 1356"), "{text}");
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("news.key");
+    KeyFile::generate().unwrap().write(&key).unwrap();
+    let line = format!("key_file = {key:?}");
+    assert_eq!(of(1370, &line), "");
+    assert!(of(1369, &line).contains("SRTP 14"));
+    assert_eq!(of(1366, &format!("{line}\nmki = false")), "");
+}
+
+#[test]
+fn a_key_file_that_can_not_be_used_is_named_with_the_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str, mode: u32| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        path
+    };
+    let nameless = format!("AES_CM_128_HMAC_SHA1_80 {}\n", "ab".repeat(30));
+    let cases = [
+        (folder.path().join("none.key"), "the key file can't be read", "sender key new"),
+        (write("open.key", &nameless, 0o644), "open to other users (mode 0644)", "chmod 600"),
+        (write("broken.key", "hello\n", 0o600), "is broken", "60 hex digits"),
+        (write("nameless.key", &nameless, 0o600), "mki = true (the default): the key in", "mki = false"),
+    ];
+    for (path, what, remedy) in cases {
+        let found = problems(&good_with_media(&format!("key_file = {path:?}")), good_machine());
+        names(&found, &["title \"news\"", what, remedy]);
+    }
+    let unnamed = format!("key_file = {:?}\nmki = false", folder.path().join("nameless.key"));
+    let ready = surveyed(&good_with_media(&unnamed), good_machine()).ready().unwrap();
+    assert_eq!(ready.titles[0].key.as_ref().map(|key| key.mki), Some(None));
+}
+
+#[test]
+fn copies_that_are_more_than_the_port_carries_are_warned_of() {
+    let text = good_with_media("").replace("[network]", "[network]\nrate = \"1Mb/s\"");
+    let survey = surveyed(&text, good_machine());
+    assert!(survey.warnings()[0].to_string().contains("the port carries 1.0 Mb/s"), "{:?}", survey.warnings());
+}
+
+#[test]
+fn the_table_shows_what_would_run() {
+    let survey = surveyed(&good_with_media("copies = 2"), good_machine());
+    let table = survey.to_string();
+    for word in [
+        "1 title, 2 copies",
+        "source     10.0.0.1",
+        "mode       auto, XDP native",
+        "umem       64MiB for each of 1 queue",
+        "news",
+        "(auto)",
+        "clear",
+        "5004, 5005",
+        "6001",
+    ] {
+        assert!(table.contains(word), "no {word:?} in\n{table}");
+    }
 }

@@ -29,6 +29,10 @@ pub(crate) fn start(argument: Option<&str>, level: Option<LogLevel>) -> Result<(
         (None, Some(filter)) => ("RUST_LOG", filter.as_str()),
         (None, None) => ("[log] level", level.unwrap_or(LogLevel::Info).as_str()),
     };
+    let refuse = |reason: String| BadFilter { origin, filter: filter.to_owned(), reason };
+    if let Some(word) = filter.split(',').find(|part| is_unknown_word(part.trim())) {
+        return Err(refuse(format!("{word:?} is no level")));
+    }
     let parsed = EnvFilter::try_new(filter).map_err(|error| refuse(error.to_string()))?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(parsed)

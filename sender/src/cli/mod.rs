@@ -29,17 +29,18 @@ Examples:
   sender key new news.key              a key file for a protected title
   sender run -c sender.toml --log debug,sender::xdp=trace
 
-To begin: copy deploy/sender.example.toml to sender.toml, name your interface and a file in it, and let `sender check`
-tell what is missing.
+To begin: copy deploy/sender.example.toml to sender.toml, name your interface and
+a file in it, and let `sender check` tell what is missing.
 
 Exit codes:
   0  done
   1  failed while running
-  2  the command line or the configuration is wrong, or the machine can't run it; nothing was started";
+  2  the command line or the configuration is wrong, or this machine can't run it:
+     nothing was started";
 
 /// Sends titles to one viewer or a hundred thousand: looped, staggered and encrypted once, past the kernel's network stack.
 #[derive(Debug, Parser)]
-#[command(name = "sender", version, about, after_help = AFTER_HELP, arg_required_else_help = true)]
+#[command(name = "sender", version, after_help = AFTER_HELP, arg_required_else_help = true)]
 struct Cli {
     /// What is logged to standard error: a level (error, warn, info, debug, trace) or a list of module=level.
     /// Goes before RUST_LOG, which goes before the configuration's [log] level.
@@ -54,7 +55,8 @@ enum Command {
     /// Run a configuration until told to end.
     #[command(after_help = "\
 Ends with Ctrl-C or SIGTERM: says BYE to the groups, empties the rings, detaches the XDP program.
-Needs root, or once: setcap cap_net_raw,cap_net_admin,cap_bpf,cap_perfmon,cap_ipc_lock=ep $(command -v sender)
+Needs root, or once:
+  setcap cap_net_raw,cap_net_admin,cap_bpf,cap_perfmon,cap_ipc_lock=ep $(command -v sender)
 
 Examples:
   sender run -c /etc/sender/sender.toml

@@ -37,7 +37,8 @@ fn every_key_is_documented_and_the_defaults_stated_are_the_codes() {
                 assert!(commented, "[{name}] {} has a default: it stands behind a #", key.name);
                 assert_eq!(value, default, "[{name}] {}", key.name);
             }
-            let above = lines[..place].iter().rev().find(|line| assignment(line).is_none_or(|(.., commented)| !commented));
+            let above =
+                lines[..place].iter().rev().find(|line| assignment(line).is_none_or(|(.., commented)| !commented));
             assert!(above.is_some_and(|line| line.starts_with("# ")), "[{name}] {} has no text above it", key.name);
         }
     }

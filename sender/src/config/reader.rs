@@ -105,6 +105,8 @@ impl Origins {
 /// The document being read and what was found wrong in it.
 pub(super) struct Document<'t> {
     text: &'t str,
+    /// Where each line ends: with many titles a line is looked up many times.
+    line_ends: Vec<usize>,
     pub(super) origins: Origins,
     pub(super) problems: Problems,
 }
@@ -113,13 +115,14 @@ impl<'t> Document<'t> {
     pub(super) fn new(file: &Path, text: &'t str) -> Document<'t> {
         Document {
             text,
+            line_ends: text.match_indices('\n').map(|(offset, _)| offset).collect(),
             origins: Origins { file: file.to_owned(), ..Origins::default() },
             problems: Problems::default(),
         }
     }
 
     pub(super) fn line_of(&self, offset: usize) -> usize {
-        self.text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1
+        self.line_ends.partition_point(|end| *end < offset) + 1
     }
 
     /// The value as it is written, on one line and not too long.

@@ -9,9 +9,10 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     Config, Cpus, Dscp, FRAME_SIZE, Fault, GroupAddress, Log, MAX_COPIES, MAX_TITLES, Nanos, Network, Problems, Rtcp,
-    RtpPort, SECTIONS, Section, Stagger, Title, Transmit, Ttl, Vlans, keys,
+    RtpPort, SECTIONS, Section, Stagger, Title, TitleName, Transmit, Ttl, Vlans, keys,
     reader::{Document, Reader, boolean, integer, integer_in, list, parsed, text},
-    rules, values,
+    rules::{self, Draft},
+    values,
 };
 
 const MIB: u64 = 1 << 20;
@@ -32,18 +33,18 @@ pub(super) fn parse(file: &Path, source: &str) -> Result<Config, Problems> {
     let known: Vec<&str> = SECTIONS.iter().map(|(name, _)| *name).collect();
     document.refuse_unknown("", root, &known);
 
-    let network = network(&mut Reader::new(&mut document, Section::Network, keys::NETWORK, root.get("network")));
-    let transmit = transmit(&mut Reader::new(&mut document, Section::Transmit, keys::TRANSMIT, root.get("transmit")));
+    let (network, queues) =
+        network(&mut Reader::new(&mut document, Section::Network, keys::NETWORK, root.get("network")));
+    let transmit =
+        transmit(&mut Reader::new(&mut document, Section::Transmit, keys::TRANSMIT, root.get("transmit")), queues);
     let rtcp = rtcp(&mut Reader::new(&mut document, Section::Rtcp, keys::RTCP, root.get("rtcp")));
     let log = log(&mut Reader::new(&mut document, Section::Log, keys::LOG, root.get("log")));
-    let titles = titles(&mut document, root, network.as_ref().map(|network| network.ttl), file);
-    rules::between_sections(&mut document, network.as_ref(), transmit.as_ref());
-    let warnings = rules::between_titles(&mut document, &titles);
+    let (drafts, titles) = titles(&mut document, root, network.as_ref().map(|network| network.ttl), file);
+    let warnings = rules::between_titles(&mut document, &drafts);
 
     let Document { origins, mut problems, .. } = document;
-    match (network, transmit, rtcp, log) {
-        (Some(network), Some(transmit), Some(rtcp), Some(log)) if problems.is_empty() => {
-            let titles = titles.into_iter().map(|(_, title)| title).collect();
+    match (network, transmit, rtcp, log, titles) {
+        (Some(network), Some(transmit), Some(rtcp), Some(log), Some(titles)) if problems.is_empty() => {
             Ok(Config { file: file.to_owned(), network, transmit, rtcp, log, titles, warnings, origins })
         }
         _ => {
@@ -53,7 +54,8 @@ pub(super) fn parse(file: &Path, source: &str) -> Result<Config, Problems> {
     }
 }
 
-fn network(s: &mut Reader<'_, '_, '_>) -> Option<Network> {
+/// Gives the number of queues even if the rest is wrong: `[transmit]` is held against it.
+fn network(s: &mut Reader<'_, '_, '_>) -> (Option<Network>, Option<usize>) {
     let interface = s.read("interface", |v| parsed(v, "\"eth1\""));
     let queues = s.read("queues", queues);
     let mode = s.read("mode", |v| parsed(v, "\"auto\""));
@@ -65,22 +67,27 @@ fn network(s: &mut Reader<'_, '_, '_>) -> Option<Network> {
     let ttl = s.read("ttl", |v| Ttl::new(integer(v)?));
     let dscp = s.read("dscp", |v| Dscp::new(integer(v)?));
     let rate = s.read_optional("rate", |v| parsed(v, "\"10Gb/s\""));
-    Some(Network {
-        interface: interface?,
-        queues: queues?,
-        mode: mode?,
-        xdp: xdp?,
-        source_v4: source_v4?,
-        source_v6: source_v6?,
-        vlan: vlan?,
-        vlan_priority: vlan_priority? as u8,
-        ttl: ttl?,
-        dscp: dscp?,
-        rate: rate?,
-    })
+    rules::network(s, interface.as_ref(), mode, xdp, vlan.as_ref());
+    let count = queues.as_ref().map(Vec::len);
+    let complete = || {
+        Some(Network {
+            interface: interface?,
+            queues: queues?,
+            mode: mode?,
+            xdp: xdp?,
+            source_v4: source_v4?,
+            source_v6: source_v6?,
+            vlan: vlan?,
+            vlan_priority: vlan_priority? as u8,
+            ttl: ttl?,
+            dscp: dscp?,
+            rate: rate?,
+        })
+    };
+    (complete(), count)
 }
 
-fn transmit(s: &mut Reader<'_, '_, '_>) -> Option<Transmit> {
+fn transmit(s: &mut Reader<'_, '_, '_>, queues: Option<usize>) -> Option<Transmit> {
     let umem = s.read("umem", umem);
     let ring = s.read("ring", ring);
     let hugepages = s.read("hugepages", |v| parsed(v, "\"auto\""));
@@ -88,6 +95,7 @@ fn transmit(s: &mut Reader<'_, '_, '_>) -> Option<Transmit> {
     let burst = s.read("burst", |v| integer_in(v, 1, 1024));
     let max_lateness =
         s.read("max_lateness", |v| time_in(v, Nanos::from_nanos(1_000_000), Nanos::from_nanos(10_000_000_000)));
+    rules::transmit(s, umem, ring, burst, cpus.as_ref(), queues);
     Some(Transmit {
         umem: umem?,
         ring: ring?,
@@ -126,38 +134,57 @@ fn log(s: &mut Reader<'_, '_, '_>) -> Option<Log> {
     Some(Log { level: s.read("level", |v| parsed(v, "\"info\""))? })
 }
 
-fn titles(document: &mut Document<'_>, root: &DeTable<'_>, ttl: Option<Ttl>, file: &Path) -> Vec<(usize, Title)> {
+/// What could be read of every title, and all titles if all could be read whole.
+fn titles(
+    document: &mut Document<'_>,
+    root: &DeTable<'_>,
+    ttl: Option<Ttl>,
+    file: &Path,
+) -> (Vec<Draft>, Option<Vec<Title>>) {
     let Some(value) = root.get("title") else {
         let what = "there is no [[title]], so nothing would be sent";
         let fault = Fault::new(what, "add a [[title]] section with name, file, group and feedback_port");
         document.problems.push(document.origins.general(fault));
-        return Vec::new();
+        return (Vec::new(), None);
     };
-    let Some(list) = value.get_ref().as_array() else {
-        let fault = Fault::new("titles are a list of sections", "write its header with two brackets: [[title]]");
+    let refuse = |document: &mut Document<'_>, fault| {
         document.fault_at(value.span().start, "title".to_owned(), fault);
-        return Vec::new();
+        (Vec::new(), None)
     };
-    if list.len() > MAX_TITLES {
-        let fault =
-            Fault::new(format!("{} titles are too many", list.len()), format!("keep to {MAX_TITLES} on one box"));
-        document.fault_at(value.span().start, "title".to_owned(), fault);
-        return Vec::new();
-    }
+    let list = match value.get_ref().as_array() {
+        None => {
+            let fault = Fault::new("titles are a list of sections", "write its header with two brackets: [[title]]");
+            return refuse(document, fault);
+        }
+        Some(list) if list.is_empty() => {
+            return refuse(document, Fault::new("this list is empty", "add a [[title]] section"));
+        }
+        Some(list) if list.len() > MAX_TITLES => {
+            let what = format!("{} titles are too many", list.len());
+            return refuse(document, Fault::new(what, format!("keep to {MAX_TITLES} on one box")));
+        }
+        Some(list) => list,
+    };
     let folder = file.parent().unwrap_or(Path::new(""));
-    let read = list.iter().enumerate().filter_map(|(n, value)| {
-        title(&mut Reader::new(document, Section::Title(n), keys::TITLE, Some(value)), ttl, folder)
-            .map(|title| (n, title))
-    });
-    read.collect()
+    let (mut drafts, mut titles) = (Vec::new(), Some(Vec::new()));
+    for (n, value) in list.iter().enumerate() {
+        let (draft, title) =
+            title(&mut Reader::new(document, Section::Title(n), keys::TITLE, Some(value)), n, ttl, folder);
+        drafts.push(draft);
+        titles = titles.zip(title).map(|(mut titles, title)| {
+            titles.push(title);
+            titles
+        });
+    }
+    (drafts, titles)
 }
 
-fn title(s: &mut Reader<'_, '_, '_>, network_ttl: Option<Ttl>, folder: &Path) -> Option<Title> {
+fn title(s: &mut Reader<'_, '_, '_>, number: usize, network_ttl: Option<Ttl>, folder: &Path) -> (Draft, Option<Title>) {
     let path = |v: &DeValue<'_>| match text(v, "\"media/news.ts\"")? {
         "" => Err(Fault::new("this names no file", "write a path, absolute or relative to this file's folder")),
         path => Ok(folder.join(path)),
     };
-    let name = s.read("name", |v| parsed(v, "\"news\""));
+    let name: Option<TitleName> = s.read("name", |v| parsed(v, "\"news\""));
     let file = s.read("file", path);
     let groups = groups(s);
     let stagger = s.read("stagger", stagger);
@@ -166,17 +193,21 @@ fn title(s: &mut Reader<'_, '_, '_>, network_ttl: Option<Ttl>, folder: &Path) ->
     let ttl = s.read_optional("ttl", |v| Ttl::new(integer(v)?));
     let key_file = s.read_optional("key_file", path);
     let mki = s.read("mki", boolean);
-    Some(Title {
-        name: name?,
-        file: file?,
-        groups: groups?,
-        stagger: stagger?,
-        port: port?,
-        feedback_port: feedback_port?,
-        ttl: ttl?.or(network_ttl)?,
-        key_file: key_file?,
-        mki: mki?,
-    })
+    let draft = Draft { number, name: name.clone(), groups: groups.clone().unwrap_or_default(), port, feedback_port };
+    let complete = || {
+        Some(Title {
+            name: name?,
+            file: file?,
+            groups: groups?,
+            stagger: stagger?,
+            port: port?,
+            feedback_port: feedback_port?,
+            ttl: ttl?.or(network_ttl)?,
+            key_file: key_file?,
+            mki: mki?,
+        })
+    };
+    (draft, complete())
 }
 
 /// `group` and `copies`, or `groups`: one address for each copy.
@@ -249,7 +280,7 @@ fn queues(v: &DeValue<'_>) -> Result<Vec<u32>, Fault> {
 fn umem(v: &DeValue<'_>) -> Result<super::ByteSize, Fault> {
     let size: super::ByteSize = parsed(v, "\"256MiB\"")?;
     let bytes = size.bytes();
-    if bytes == 0 || bytes % (2 * MIB) != 0 {
+    if bytes == 0 || !bytes.is_multiple_of(2 * MIB) {
         let up = super::ByteSize::from_bytes((bytes / (2 * MIB) + 1).saturating_mul(2 * MIB));
         return Err(Fault::new(
             "packet memory comes in pages of 2 MiB",

@@ -262,6 +262,38 @@ fn all_problems_are_reported_in_the_order_of_the_file() {
 }
 
 #[test]
+fn what_is_wrong_between_titles_is_reported_beside_what_is_wrong_in_them() {
+    let text =
+        with_second("group = \"239.192.1.1\"\nfeedback_port = 6001\nmki = 3").replace("eth1", "an-interface-too-long");
+    let problems = parse(&text).unwrap_err().to_string();
+    for fragment in ["too long", "mki = 3", "is a group of title \"news\"", "the feedback port of title \"news\""] {
+        assert!(problems.contains(fragment), "no {fragment:?} in:\n{problems}");
+    }
+}
+
+#[test]
+fn a_catalogue_of_ten_thousand_titles_is_read_and_its_last_line_known() {
+    let mut text = GOOD.replace("239.192.1.1", "239.255.255.1\"\ncopies = 1\nfile_ = \"").replace("file_ = \"\"\n", "");
+    for n in 0..10_000u32 {
+        let group = Ipv4Addr::from_bits(u32::from(Ipv4Addr::new(239, 192, 1, 0)) + n);
+        text += &format!(
+            "[[title]]\nname = \"t{n}\"\nfile = \"x.ts\"\ncopies = 1\ngroup = \"{group}\"\nfeedback_port = {}\n",
+            10_000 + n
+        );
+    }
+    assert_eq!(parse(&text).unwrap().titles.len(), 10_001);
+    let lines = text.lines().count();
+    let problems = parse(&format!("{text}mki = 0")).unwrap_err();
+    assert_eq!(problems.iter().map(|problem| problem.line).collect::<Vec<_>>(), [Some(lines + 1)], "{problems}");
+}
+
+#[test]
+fn an_empty_list_of_titles_is_refused() {
+    let problems = parse("title = []\n[network]\ninterface = \"eth1\"").unwrap_err().to_string();
+    assert!(problems.contains("sender.toml:1: title: this list is empty"), "{problems}");
+}
+
+#[test]
 fn a_group_that_switches_flood_is_warned_of() {
     let config = parse(&GOOD.replace("239.192.1.1", "239.128.0.1")).unwrap();
     assert_eq!(config.warnings.len(), 1);

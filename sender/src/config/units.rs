@@ -169,7 +169,7 @@ fn meant(unit: &str, units: Units) -> String {
 /// In the largest unit that holds the value without a fraction.
 fn write_exactly(f: &mut fmt::Formatter<'_>, value: u64, units: Units) -> fmt::Result {
     let (name, factor) =
-        units.iter().find(|(_, factor)| value != 0 && value % factor == 0).unwrap_or(&units[units.len() - 1]);
+        units.iter().find(|(_, factor)| value != 0 && value.is_multiple_of(*factor)).unwrap_or(&units[units.len() - 1]);
     f.pad(&format!("{}{name}", value / factor))
 }
 
