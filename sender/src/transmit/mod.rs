@@ -5,3 +5,5 @@ pub mod flow;
 pub mod memory_port;
 pub mod port;
 pub mod socket_port;
+
+mod frame_set;
