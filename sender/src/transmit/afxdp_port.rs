@@ -2,7 +2,10 @@
 //!
 //! Descriptor addresses are addresses of the umem: the engine's frames come first in it, the fill ring's behind them.
 
-use super::port::{Desc, FRAME_SIZE, KickErrors, Port, PortMode, PortStats, RebuildError};
+use super::{
+    frame_set::FrameSet,
+    port::{Desc, FRAME_SIZE, KickErrors, Port, PortMode, PortStats, RebuildError},
+};
 use crate::xsk::{
     XskError,
     socket::{KickFailures, Socket, SocketConfig},
@@ -82,7 +85,7 @@ impl Port for AfXdpPort {
 
     #[inline]
     fn post(&mut self, desc: Desc) {
-        let frame = desc.frame() as usize / FRAME_SIZE;
+        let frame = desc.frame();
         if self.in_flight.contains(frame) || !self.socket.push(desc.addr, desc.len) {
             return self.refuse(desc);
         }
@@ -102,7 +105,7 @@ impl Port for AfXdpPort {
         let n = self.socket.reap(done);
         for addr in &mut done[..n] {
             *addr &= !(FRAME_SIZE as u64 - 1);
-            self.in_flight.remove(*addr as usize / FRAME_SIZE);
+            self.in_flight.remove(*addr);
         }
         self.counters.completed += n as u64;
         n
@@ -119,9 +122,9 @@ impl Port for AfXdpPort {
         self.counters = counters;
         let reopened = self.socket.reopen();
         let before = self.orphans.len();
-        self.orphans.extend(self.in_flight.drain().map(|frame| (frame * FRAME_SIZE) as u64));
+        self.orphans.extend(self.in_flight.drain());
         self.counters.dropped += (self.orphans.len() - before) as u64;
-        reopened.map_err(|error| RebuildError { back_end: "AF_XDP", source: Box::new(error) })?;
+        reopened.map_err(|error| RebuildError { back_end: "AF_XDP", cause: Box::new(error) })?;
         self.counters.rebuilds += 1;
         Ok(())
     }
@@ -142,65 +145,5 @@ impl KickFailures for KickErrors {
     #[cold]
     fn count(&mut self, errno: i32) {
         KickErrors::count(self, errno);
-    }
-}
-
-/// Which frames are in flight, one bit each: a frame is posted again only after it came back, and a rebuild knows which
-/// to hand back.
-#[derive(Debug)]
-struct FrameSet(Box<[u64]>);
-
-impl FrameSet {
-    fn new(frames: usize) -> FrameSet {
-        FrameSet(vec![0; frames.div_ceil(64)].into_boxed_slice())
-    }
-
-    /// False also for frames that do not exist.
-    #[inline]
-    fn contains(&self, frame: usize) -> bool {
-        self.0.get(frame / 64).is_some_and(|word| word >> (frame % 64) & 1 == 1)
-    }
-
-    #[inline]
-    fn insert(&mut self, frame: usize) {
-        if let Some(word) = self.0.get_mut(frame / 64) {
-            *word |= 1 << (frame % 64);
-        }
-    }
-
-    #[inline]
-    fn remove(&mut self, frame: usize) {
-        if let Some(word) = self.0.get_mut(frame / 64) {
-            *word &= !(1 << (frame % 64));
-        }
-    }
-
-    /// Empties the set.
-    fn drain(&mut self) -> impl Iterator<Item = usize> + '_ {
-        self.0.iter_mut().enumerate().flat_map(|(index, word)| {
-            let mut rest = std::mem::take(word);
-            std::iter::from_fn(move || {
-                let bit = rest.trailing_zeros() as usize;
-                rest &= rest.wrapping_sub(1);
-                (bit < 64).then_some(index * 64 + bit)
-            })
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_frame_set_holds_what_was_put_in_and_drains_to_nothing() {
-        let mut set = FrameSet::new(130);
-        for frame in [0, 1, 63, 64, 129] {
-            set.insert(frame);
-        }
-        set.remove(1);
-        assert!(set.contains(63) && !set.contains(1) && !set.contains(1 << 40));
-        assert_eq!(set.drain().collect::<Vec<_>>(), [0, 63, 64, 129]);
-        assert_eq!(set.drain().count(), 0);
     }
 }

@@ -1,139 +1,198 @@
-//! A [`Port`] that sends nothing: a ring in memory, for tests and benchmarks of the engine without kernel and root.
+//! A [`Port`] that sends nothing: the rings of an AF_XDP socket in memory, for tests and benchmarks of the engine without
+//! kernel and root.
 //!
-//! Posted descriptors are completed when submitted, or (after [`MemoryPort::hold`]) when the test says so. With
+//! Submitted packets are completed at once, or (after [`MemoryPort::hold`]) when the test says so. With
 //! [`MemoryPort::record`] the bytes of every submitted packet are kept, in order.
 
 use std::collections::VecDeque;
 
-use super::port::{Desc, FRAME_SIZE, Port, PortMode, PortStats, RebuildError};
+use super::{
+    frame_set::FrameSet,
+    port::{Desc, FRAME_SIZE, Port, PortMode, PortStats, RebuildError},
+};
+use crate::xsk::{
+    XdpDesc,
+    mmap::{HugePages, Mapping},
+    ring::{Consumer, Producer, testing},
+};
 
 /// A port whose wire is a `Vec`.
 #[derive(Debug)]
 pub struct MemoryPort {
-    memory: Vec<u8>,
+    memory: Mapping,
     ring: usize,
-    posted: VecDeque<Desc>,
-    in_flight: VecDeque<Desc>,
-    done: VecDeque<u64>,
+    outstanding: usize,
+    in_flight: FrameSet,
+    tx: Producer<XdpDesc>,
+    completion: Consumer<u64>,
+    kernel: Kernel,
+    stats: PortStats,
+}
+
+/// The other end of the rings.
+#[derive(Debug)]
+struct Kernel {
+    tx: Consumer<XdpDesc>,
+    completion: Producer<u64>,
+    /// Taken and not completed.
+    held: VecDeque<Desc>,
     hold: bool,
     record: bool,
     sent: Vec<Vec<u8>>,
-    stats: PortStats,
 }
 
 impl MemoryPort {
     /// A port with `frames` frames, of which at most `ring` can be outstanding.
+    ///
+    /// # Panics
+    /// When there is not so much memory.
     #[must_use]
     pub fn new(frames: usize, ring: usize) -> MemoryPort {
+        let memory = Mapping::anonymous(frames * FRAME_SIZE, HugePages::Auto);
+        let size = u32::try_from(ring.next_power_of_two()).expect("a ring's size is a u32");
+        let (tx, kernel_tx, _) = testing::pair(size, 0);
+        let (kernel_completion, completion, _) = testing::pair(size, 0);
         MemoryPort {
-            memory: vec![0; frames * FRAME_SIZE],
+            memory: memory.unwrap_or_else(|error| panic!("a port in memory for tests: {error}")),
             ring,
-            posted: VecDeque::with_capacity(ring),
-            in_flight: VecDeque::with_capacity(ring),
-            done: VecDeque::with_capacity(ring),
-            hold: false,
-            record: false,
-            sent: Vec::new(),
+            outstanding: 0,
+            in_flight: FrameSet::new(frames),
+            tx,
+            completion,
+            kernel: Kernel {
+                tx: kernel_tx,
+                completion: kernel_completion,
+                held: VecDeque::with_capacity(ring),
+                hold: false,
+                record: false,
+                sent: Vec::new(),
+            },
             stats: PortStats { mode: PortMode::Memory, ..PortStats::default() },
         }
     }
 
-    /// From now on frames are completed only by [`MemoryPort::complete`] (`true`), or at submit (`false`).
+    /// From now on what is submitted is completed only by [`MemoryPort::complete`] (`true`), or at once (`false`; what was
+    /// held before stays held).
     pub fn hold(&mut self, hold: bool) {
-        self.hold = hold;
+        self.kernel.hold = hold;
     }
 
     /// From now on the bytes of every submitted packet are kept for [`MemoryPort::take_sent`].
     pub fn record(&mut self, record: bool) {
-        self.record = record;
+        self.kernel.record = record;
     }
 
     /// What was submitted since the last call, as it stood in memory at submit.
     pub fn take_sent(&mut self) -> Vec<Vec<u8>> {
-        std::mem::take(&mut self.sent)
+        std::mem::take(&mut self.kernel.sent)
     }
 
     /// Completes up to `n` submitted frames, oldest first; says how many.
     pub fn complete(&mut self, n: usize) -> usize {
-        let n = n.min(self.in_flight.len());
-        self.done.extend(self.in_flight.drain(..n).map(Desc::frame));
-        self.stats.taken += n as u64;
-        n
+        self.kernel.complete(n)
     }
 
     /// Submitted and not completed, oldest first.
     pub fn in_flight(&self) -> impl Iterator<Item = Desc> + '_ {
-        self.in_flight.iter().copied()
+        self.kernel.held.iter().copied()
     }
 
     #[cold]
+    #[inline(never)]
     fn refuse(&mut self, desc: Desc) {
-        debug_assert!(false, "descriptor beyond room or out of its frame: {desc:?}");
+        debug_assert!(false, "beyond room, out of its frame, or still in flight: {desc:?}");
         self.stats.refused += 1;
     }
+}
 
-    #[cold]
-    fn keep(&mut self) {
-        for desc in &self.posted {
-            let start = desc.addr as usize;
-            self.sent.push(self.memory[start..start + desc.len as usize].to_vec());
+impl Kernel {
+    /// Takes what is in the TX ring.
+    #[inline]
+    fn run(&mut self, memory: &[u8]) -> u64 {
+        while let Some(XdpDesc { addr, len, .. }) = self.tx.peek() {
+            if self.record {
+                self.sent.push(memory[addr as usize..addr as usize + len as usize].to_vec());
+            }
+            if self.hold {
+                self.held.push_back(Desc { addr, len });
+            } else {
+                self.completion.push(addr);
+            }
         }
+        self.completion.submit();
+        u64::from(self.tx.release())
+    }
+
+    fn complete(&mut self, n: usize) -> usize {
+        let n = n.min(self.held.len());
+        for desc in self.held.drain(..n) {
+            self.completion.push(desc.addr);
+        }
+        self.completion.submit();
+        n
     }
 }
 
 impl Port for MemoryPort {
     #[inline]
     fn memory(&mut self) -> &mut [u8] {
-        &mut self.memory
+        self.memory.bytes_mut()
     }
 
     #[inline]
     fn room(&mut self) -> usize {
-        let room = self.ring - self.outstanding();
+        let room = self.ring - self.outstanding;
         self.stats.ring_full += u64::from(room == 0);
         room
     }
 
     #[inline]
     fn post(&mut self, desc: Desc) {
-        if self.outstanding() == self.ring || !desc.is_valid(self.memory.len()) {
+        let Desc { addr, len } = desc;
+        let good = self.outstanding < self.ring
+            && desc.is_valid(self.memory.len())
+            && !self.in_flight.contains(desc.frame())
+            && self.tx.push(XdpDesc { addr, len, options: 0 });
+        if !good {
             return self.refuse(desc);
         }
-        self.posted.push_back(desc);
+        self.in_flight.insert(desc.frame());
+        self.outstanding += 1;
     }
 
     #[inline]
     fn submit(&mut self) {
-        if self.record {
-            self.keep();
-        }
-        self.stats.submitted += self.posted.len() as u64;
-        if self.hold {
-            self.in_flight.extend(self.posted.drain(..));
-        } else {
-            self.stats.taken += self.posted.len() as u64;
-            self.done.extend(self.posted.drain(..).map(Desc::frame));
-        }
+        self.stats.submitted += u64::from(self.tx.submit());
+        self.stats.taken += self.kernel.run(self.memory.bytes_mut());
     }
 
     #[inline]
     fn reap(&mut self, done: &mut [u64]) -> usize {
-        let n = done.len().min(self.done.len());
-        for (slot, frame) in done.iter_mut().zip(self.done.drain(..n)) {
-            *slot = frame;
+        let mut n = 0;
+        for slot in done {
+            let Some(addr) = self.completion.peek() else { break };
+            *slot = Desc { addr, len: 0 }.frame();
+            self.in_flight.remove(*slot);
+            n += 1;
         }
+        self.completion.release();
+        self.outstanding -= n;
         self.stats.completed += n as u64;
         n
     }
 
     #[inline]
     fn outstanding(&self) -> usize {
-        self.posted.len() + self.in_flight.len() + self.done.len()
+        self.outstanding
     }
 
     fn rebuild(&mut self) -> Result<(), RebuildError> {
-        self.stats.dropped += (self.posted.len() + self.in_flight.len()) as u64;
-        self.done.extend(self.in_flight.drain(..).chain(self.posted.drain(..)).map(Desc::frame));
+        self.stats.submitted += u64::from(self.tx.submit());
+        let hold = std::mem::replace(&mut self.kernel.hold, true);
+        let record = std::mem::replace(&mut self.kernel.record, false);
+        self.stats.taken += self.kernel.run(&[]);
+        self.stats.dropped += self.kernel.complete(usize::MAX) as u64;
+        (self.kernel.hold, self.kernel.record) = (hold, record);
         self.stats.rebuilds += 1;
         Ok(())
     }
@@ -177,6 +236,36 @@ mod tests {
         assert!(port.rebuild().is_ok());
         assert_eq!(port.reap(&mut done), 3);
         assert_eq!(&done[..3], &[2048, 4096, 6144]);
-        assert_eq!((port.stats().dropped, port.stats().ring_full), (3, 1));
+        assert_eq!((port.stats().dropped, port.stats().ring_full, port.outstanding()), (3, 1, 0));
+    }
+
+    #[test]
+    fn completions_may_come_in_another_order_than_posts() {
+        let mut port = MemoryPort::new(8, 8);
+        for (frame, hold) in [(0, true), (1, false)] {
+            port.hold(hold);
+            port.post(Desc { addr: frame * 2048, len: 60 });
+            port.submit();
+        }
+        let mut done = [0; 8];
+        assert_eq!((port.reap(&mut done), done[0]), (1, 2048));
+        assert_eq!((port.complete(8), port.reap(&mut done), done[0], port.outstanding()), (1, 1, 0, 0));
+    }
+
+    #[test]
+    #[should_panic(expected = "still in flight")]
+    fn a_frame_that_is_still_in_flight_is_not_posted_again() {
+        let mut port = MemoryPort::new(4, 4);
+        port.post(Desc { addr: 0, len: 60 });
+        port.post(Desc { addr: 100, len: 60 });
+    }
+
+    #[test]
+    #[should_panic(expected = "beyond room")]
+    fn no_more_is_posted_than_there_is_room_for() {
+        let mut port = MemoryPort::new(4, 3);
+        for frame in 0..4 {
+            port.post(Desc { addr: frame * 2048, len: 60 });
+        }
     }
 }

@@ -99,13 +99,12 @@ pub trait Port {
 
 /// A port could not get a new socket.
 #[derive(Debug, thiserror::Error)]
-#[error("rebuilding the {back_end} port failed: {source}")]
+#[error("rebuilding the {back_end} port failed: {cause}")]
 pub struct RebuildError {
     /// The back end: "AF_XDP", "socket" …
     pub back_end: &'static str,
     /// What went wrong, with its remedy.
-    #[source]
-    pub source: Box<dyn Error + Send + Sync>,
+    pub cause: Box<dyn Error + Send + Sync>,
 }
 
 /// How frames leave.

@@ -65,6 +65,25 @@ pub enum SocketPortError {
     },
 }
 
+/// Where a port sends and how much it holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SocketPortConfig {
+    /// Name of the interface, in the calling thread's network namespace.
+    pub interface: String,
+    /// Frames of packet memory.
+    pub frames: usize,
+    /// How many of them can be outstanding.
+    pub ring: usize,
+    /// Whether the memory is to lie on huge pages.
+    pub huge_pages: HugePages,
+}
+
+impl Default for SocketPortConfig {
+    fn default() -> SocketPortConfig {
+        SocketPortConfig { interface: String::new(), frames: 8192, ring: 2048, huge_pages: HugePages::Auto }
+    }
+}
+
 /// A port that sends through plain UDP sockets.
 #[derive(Debug)]
 pub struct SocketPort {
@@ -81,21 +100,17 @@ pub struct SocketPort {
 }
 
 impl SocketPort {
-    /// A port with `frames` frames, of which at most `ring` are outstanding, sending on `interface`.
+    /// Maps packet memory for sending on an interface.
     ///
     /// # Errors
     /// When there is no such interface, or less memory.
-    pub fn open(
-        interface: &str,
-        frames: usize,
-        ring: usize,
-        huge_pages: HugePages,
-    ) -> Result<SocketPort, SocketPortError> {
-        let ifindex =
-            nix::net::if_::if_nametoindex(interface).map_err(|_| SocketPortError::NoInterface(interface.to_owned()))?;
+    pub fn open(config: SocketPortConfig) -> Result<SocketPort, SocketPortError> {
+        let SocketPortConfig { interface, frames, ring, huge_pages } = config;
+        let ifindex = nix::net::if_::if_nametoindex(interface.as_str())
+            .map_err(|_| SocketPortError::NoInterface(interface.clone()))?;
         Ok(SocketPort {
             memory: Mapping::anonymous(frames.saturating_mul(FRAME_SIZE), huge_pages)?,
-            interface: interface.to_owned(),
+            interface,
             ifindex,
             ring,
             sockets: Vec::with_capacity(MAX_FLOWS),
@@ -305,7 +320,7 @@ impl Port for SocketPort {
         let flows: Vec<Flow> = self.sockets.drain(..).map(|(flow, _)| flow).collect();
         for flow in flows {
             let opened = self.open_socket(flow);
-            opened.map_err(|error| RebuildError { back_end: "socket", source: Box::new(error) })?;
+            opened.map_err(|error| RebuildError { back_end: "socket", cause: Box::new(error) })?;
         }
         self.stats.rebuilds += 1;
         Ok(())
@@ -322,6 +337,15 @@ mod tests {
 
     use super::{super::flow::tests::frame, *};
 
+    fn open(interface: &str) -> Result<SocketPort, SocketPortError> {
+        SocketPort::open(SocketPortConfig {
+            interface: interface.into(),
+            frames: 8,
+            ring: 4,
+            huge_pages: HugePages::Off,
+        })
+    }
+
     fn post(port: &mut SocketPort, index: usize, packet: &[u8]) {
         let addr = index * FRAME_SIZE + 100;
         port.memory()[addr..addr + packet.len()].copy_from_slice(packet);
@@ -335,7 +359,7 @@ mod tests {
             receiver.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
             let source = UdpSocket::bind(any).unwrap().local_addr().unwrap();
             assert_eq!(source.ip().to_string(), local);
-            let mut port = SocketPort::open("lo", 8, 4, HugePages::Off).expect("lo is always there");
+            let mut port = open("lo").expect("lo is always there");
             let to = receiver.local_addr().unwrap();
             port.prepare(&frame(source, to, b"")).expect("the address is ours");
             for (index, text) in [b"first", b"secnd"].iter().enumerate() {
@@ -357,7 +381,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_sent_is_said_at_setup_and_dropped_afterwards() {
-        let mut port = SocketPort::open("lo", 8, 8, HugePages::Off).expect("lo is always there");
+        let mut port = open("lo").expect("lo is always there");
         let to = "127.0.0.1:9".parse().unwrap();
         let foreign = frame("192.0.2.1:4000".parse().unwrap(), to, b"x");
         let error = port.prepare(&foreign).expect_err("not ours").to_string();
@@ -374,7 +398,7 @@ mod tests {
 
     #[test]
     fn a_missing_interface_is_named() {
-        let error = SocketPort::open("nowhere0", 8, 8, HugePages::Off).expect_err("there is none");
+        let error = open("nowhere0").expect_err("there is none");
         assert!(error.to_string().contains("nowhere0"));
     }
 }

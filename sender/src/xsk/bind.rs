@@ -159,7 +159,7 @@ impl Failure {
                 (BIND, false) => "bind(XDP_COPY)",
                 (step, _) => step,
             },
-            source: self.source,
+            error: self.source,
             remedy,
         }
     }

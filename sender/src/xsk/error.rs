@@ -1,4 +1,5 @@
-//! What can go wrong while a socket is set up: always what was tried, on what, the kernel's answer and the remedy.
+//! What can go wrong while a socket is set up: always what was tried, on what, the kernel's answer and the remedy. One line each: the
+//! kernel's answer is part of the message, so it is not given as `source` again.
 
 use std::io;
 
@@ -35,17 +36,17 @@ pub enum XskError {
         remedy: &'static str,
     },
     /// A system call that is not about a socket's queue failed.
-    #[error("{what} failed: {source}; {remedy}")]
+    #[error("{what} failed: {error}; {remedy}")]
     System {
         /// The call and what it was for.
         what: String,
         /// The kernel's answer.
-        source: io::Error,
+        error: io::Error,
         /// What to do.
         remedy: String,
     },
     /// A step of the socket's set-up failed.
-    #[error("interface {interface}, queue {queue}: {step} failed: {source}; {remedy}")]
+    #[error("interface {interface}, queue {queue}: {step} failed: {error}; {remedy}")]
     Setup {
         /// The interface.
         interface: String,
@@ -54,7 +55,7 @@ pub enum XskError {
         /// The call and the socket option.
         step: &'static str,
         /// The kernel's answer.
-        source: io::Error,
+        error: io::Error,
         /// What to do.
         remedy: String,
     },
@@ -65,7 +66,7 @@ impl XskError {
     #[must_use]
     pub fn errno(&self) -> Option<i32> {
         match self {
-            XskError::System { source, .. } | XskError::Setup { source, .. } => source.raw_os_error(),
+            XskError::System { error, .. } | XskError::Setup { error, .. } => error.raw_os_error(),
             _ => None,
         }
     }

@@ -76,11 +76,11 @@ impl Mapping {
         if huge_pages != HugePages::Off {
             match Mapping::huge(len) {
                 Ok(mapping) => return Ok(mapping),
-                Err(source) if huge_pages == HugePages::On => {
+                Err(error) if huge_pages == HugePages::On => {
                     let pages = len.div_ceil(HUGE_PAGE);
                     return Err(XskError::System {
                         what: format!("mapping {pages} huge pages of 2 MiB"),
-                        source,
+                        error,
                         remedy: format!(
                             "reserve them (sysctl vm.nr_hugepages={pages}, better at boot) or set hugepages = \"auto\""
                         ),
@@ -95,9 +95,9 @@ impl Mapping {
             _ => Mapping::transparent(len),
         }
         .and_then(Mapping::populate);
-        mapping.map_err(|source| XskError::System {
+        mapping.map_err(|error| XskError::System {
             what: format!("mapping {len} bytes"),
-            source,
+            error,
             remedy: "make transmit.umem smaller or add memory".into(),
         })
     }

@@ -11,7 +11,7 @@ use sender::{
     transmit::{
         afxdp_port::AfXdpPort,
         port::{Desc, FRAME_SIZE, Port, PortMode},
-        socket_port::SocketPort,
+        socket_port::{SocketPort, SocketPortConfig, SocketPortError},
     },
     xsk::{
         XskError,
@@ -33,6 +33,10 @@ fn config() -> SocketConfig {
 
 fn open(config: SocketConfig) -> Result<AfXdpPort, XskError> {
     AfXdpPort::open(config, MEMORY)
+}
+
+fn open_sockets(frames: usize, ring: usize) -> Result<SocketPort, SocketPortError> {
+    SocketPort::open(SocketPortConfig { interface: "tx0".into(), frames, ring, ..SocketPortConfig::default() })
 }
 
 /// A pair, or a line that says why the test is skipped.
@@ -80,7 +84,7 @@ fn the_socket_port_delivers_the_same_payloads_from_the_same_source() {
     for (source, group) in addresses() {
         let mut capture = pair.in_receiver(Capture::new);
         pair.in_sender(|| {
-            let mut port = SocketPort::open("tx0", 256, 64, HugePages::Auto).unwrap();
+            let mut port = open_sockets(256, 64).unwrap();
             port.prepare(&packet(source, group, 0)).unwrap();
             send(&mut port, 0..10_000, |number| packet(source, group, number));
             let stats = port.stats();
@@ -285,7 +289,7 @@ fn without_capabilities_af_xdp_says_what_it_needs_and_sockets_send() {
         let large = UmemConfig { tx_frames: 1 << 20, ..MEMORY };
         let error = AfXdpPort::open(config(), large).expect_err("2 GiB may not be locked").to_string();
         assert!(error.contains("RLIMIT_MEMLOCK") && error.contains("LimitMEMLOCK=infinity"), "{error}");
-        let mut port = SocketPort::open("tx0", 64, 64, HugePages::Auto).unwrap();
+        let mut port = open_sockets(64, 64).unwrap();
         send(&mut port, 0..100, |number| packet(source, group, number));
     });
     assert_eq!(capture.packets(100).len(), 100);
