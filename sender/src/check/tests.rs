@@ -30,6 +30,7 @@ fn eth1() -> Interface {
         carrier: true,
         ipv4: vec![Ipv4Addr::new(10, 0, 0, 1)],
         ipv6: Vec::new(),
+        link_local: None,
         rx_queues: 2,
         tx_queues: 2,
         driver: Some("igb".to_owned()),

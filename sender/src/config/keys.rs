@@ -37,6 +37,7 @@ pub(super) const NETWORK: &[KeySpec] = &[
     is("queues", "[0]"),
     is("mode", "\"auto\""),
     is("xdp", "\"native\""),
+    is("querier", "\"auto\""),
     derived("source_v4", "the interface's first IPv4 address"),
     derived("source_v6", "the interface's first IPv6 address that isn't link-local"),
     is("vlan", "[]"),
@@ -59,8 +60,6 @@ pub(super) const RTCP: &[KeySpec] = &[
     is("interval", "\"5s\""),
     is("report_timeout", "\"30s\""),
     derived("cname", "sender@ and the source address"),
-    derived("feedback_v4", "source_v4"),
-    derived("feedback_v6", "source_v6"),
 ];
 
 pub(super) const LOG: &[KeySpec] = &[is("level", "\"info\"")];

@@ -28,7 +28,7 @@ pub use self::{
     reader::{Origins, Section},
     units::{BitRate, ByteSize, Nanos},
     values::{
-        Cname, Cpus, Dscp, GroupAddress, GroupMac, HugePages, InterfaceName, LogLevel, RtpPort, Stagger, TitleName,
+        Cname, Cpus, Dscp, GroupAddress, GroupMac, HugePages, InterfaceName, LogLevel, Querier, RtpPort, Stagger, TitleName,
         Ttl, Vlans, XdpAttach, XskMode,
     },
 };
@@ -72,6 +72,8 @@ pub struct Network {
     pub mode: XskMode,
     /// How the counting program is attached.
     pub xdp: XdpAttach,
+    /// Whether this box is the network's IGMP and MLD querier.
+    pub querier: Querier,
     /// IPv4 source address, `None`: the interface's first.
     pub source_v4: Option<Ipv4Addr>,
     /// IPv6 source address, `None`: the interface's first that isn't link-local.
@@ -122,10 +124,6 @@ pub struct Rtcp {
     pub report_timeout: Nanos,
     /// CNAME in sender reports, `None`: made from the source address.
     pub cname: Option<Cname>,
-    /// Where IPv4 receivers send their reports, `None`: the source address.
-    pub feedback_v4: Option<Ipv4Addr>,
-    /// Where IPv6 receivers send their reports, `None`: the source address.
-    pub feedback_v6: Option<Ipv6Addr>,
 }
 
 /// `[log]`.

@@ -60,6 +60,7 @@ fn network(s: &mut Reader<'_, '_, '_>) -> (Option<Network>, Option<usize>) {
     let queues = s.read("queues", queues);
     let mode = s.read("mode", |v| parsed(v, "\"auto\""));
     let xdp = s.read("xdp", |v| parsed(v, "\"native\""));
+    let querier = s.read("querier", |v| parsed(v, "\"auto\""));
     let source_v4 = s.read_optional("source_v4", unicast_v4);
     let source_v6 = s.read_optional("source_v6", unicast_v6);
     let vlan = s.read("vlan", |v| Vlans::new(&list(v, "[100]", integer)?));
@@ -75,6 +76,7 @@ fn network(s: &mut Reader<'_, '_, '_>) -> (Option<Network>, Option<usize>) {
             queues: queues?,
             mode: mode?,
             xdp: xdp?,
+            querier: querier?,
             source_v4: source_v4?,
             source_v6: source_v6?,
             vlan: vlan?,
@@ -112,8 +114,6 @@ fn rtcp(s: &mut Reader<'_, '_, '_>) -> Option<Rtcp> {
     let report_timeout =
         s.read("report_timeout", |v| time_in(v, Nanos::from_nanos(SECOND), Nanos::from_nanos(3600 * SECOND)));
     let cname = s.read_optional("cname", |v| parsed(v, "\"sender@box1.example\""));
-    let feedback_v4 = s.read_optional("feedback_v4", unicast_v4);
-    let feedback_v6 = s.read_optional("feedback_v6", unicast_v6);
     if let (Some(interval), Some(timeout)) = (interval, report_timeout)
         && timeout.nanos() < interval.nanos().saturating_mul(2)
     {
@@ -125,8 +125,6 @@ fn rtcp(s: &mut Reader<'_, '_, '_>) -> Option<Rtcp> {
         interval: interval?,
         report_timeout: report_timeout?,
         cname: cname?,
-        feedback_v4: feedback_v4?,
-        feedback_v6: feedback_v6?,
     })
 }
 

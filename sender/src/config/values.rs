@@ -86,6 +86,18 @@ words! {
 }
 
 words! {
+    /// When this box is the network's IGMP and MLD querier.
+    Querier {
+        /// If no other was heard for 255 s.
+        Auto = "auto",
+        /// From the start, until one with a lower address is heard.
+        On = "on",
+        /// Never.
+        Off = "off",
+    }
+}
+
+words! {
     /// Whether packet memory is backed by huge pages.
     HugePages {
         /// Where there are free ones.

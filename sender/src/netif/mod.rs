@@ -32,6 +32,8 @@ pub struct Interface {
     pub ipv4: Vec<Ipv4Addr>,
     /// IPv6 addresses that can be sent from: neither link-local nor still being checked for doubles.
     pub ipv6: Vec<Ipv6Addr>,
+    /// Its link-local IPv6 address, where it has one: what MLD queries come from.
+    pub link_local: Option<Ipv6Addr>,
     /// Receive queues in use.
     pub rx_queues: u32,
     /// Transmit queues in use.
@@ -73,7 +75,7 @@ impl Interface {
             match address {
                 IpAddr::V4(v4) => interface.ipv4.push(v4),
                 IpAddr::V6(v6) if !v6.is_unicast_link_local() => interface.ipv6.push(v6),
-                IpAddr::V6(_) => {}
+                IpAddr::V6(v6) => interface.link_local = Some(v6),
             }
         }
         if let Some(folder) = sysfs(&interface) {

@@ -46,6 +46,7 @@ fn interface(link: &LinkMessage) -> Interface {
         carrier: link.header.flags.contains(LinkFlags::LowerUp),
         ipv4: Vec::new(),
         ipv6: Vec::new(),
+        link_local: None,
         rx_queues: 1,
         tx_queues: 1,
         driver: None,

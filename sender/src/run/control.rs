@@ -22,10 +22,10 @@ use super::{
     status::{CopyStatus, QueueStatus, Status, TitleStatus, write_atomically},
 };
 use crate::{
-    config::Config,
-    netif::Interface,
+    check::Ready,
+    config::{self, Config},
     packet::{HeaderTemplate, Place, VlanTag},
-    querier::{Querier, QueryFrame},
+    querier::{Policy, Querier, QueryFrame},
     transmit::{
         Command, Cursor, Event, FrameBudget, Owner, Reports, RtcpIndices, Snapshot, StreamSlot, Time, Worker, now,
         ntp_from_nanos,
@@ -66,26 +66,31 @@ impl Control {
     ///
     /// # Errors
     /// What could not be had. What was set up before is taken down again.
-    pub(super) fn start(config: Config, interface: &Interface, plan: Plan, options: RunOptions) -> anyhow::Result<Self> {
+    pub(super) fn start(ready: Ready, plan: Plan, options: RunOptions) -> anyhow::Result<Self> {
         let signals = forward_signals()?;
-        let mut counting = Counting::start(&config, interface, &plan)?;
-        let demand = plan.demand(config.network.queues.len());
-        let workers = (0..config.network.queues.len()).map(|at| ports::spawn(&config, interface, at, demand));
+        let queues = ready.config.network.queues.len();
+        let mut counting = Counting::start(&ready, &plan)?;
+        let demand = plan.demand(queues);
+        let workers = (0..queues).map(|at| ports::spawn(&ready, at, demand));
         let workers = workers.collect::<anyhow::Result<Vec<Worker>>>()?;
         if let Some(counting) = &mut counting {
             counting.announce(&plan)?;
         }
-        let query_sources = query_sources(&config, interface);
+        let query_sources = query_sources(&ready);
         let start = now();
-        let policy = config.network.querier;
+        let policy = match ready.config.network.querier {
+            config::Querier::Off => Policy::Off,
+            config::Querier::Auto => Policy::Auto,
+            config::Querier::On => Policy::On,
+        };
         let mut control = Self {
             figures: workers.iter().map(|_| Snapshot::default()).collect(),
-            queriers: query_sources.iter().map(|&source| Querier::new(policy.into(), source, start)).collect(),
+            queriers: query_sources.iter().map(|&source| Querier::new(policy, source, start)).collect(),
             query_sources,
-            mac: interface.mac,
-            vlans: vlan_tags(&config),
+            mac: ready.interface.mac,
+            vlans: vlan_tags(&ready.config),
             base: start + LEAD,
-            config,
+            config: ready.config,
             plan,
             options,
             signals,
@@ -308,9 +313,9 @@ fn send(worker: &Worker, command: Command) -> anyhow::Result<()> {
 }
 
 /// Where queries come from: IPv4 from the interface's address, MLD from its link-local one (RFC 3810 §5.1.14).
-fn query_sources(config: &Config, interface: &Interface) -> Vec<IpAddr> {
-    let v4 = config.network.source_v4.or(interface.ipv4.first().copied());
-    v4.map(IpAddr::V4).into_iter().chain(interface.link_local.map(IpAddr::V6)).collect()
+fn query_sources(ready: &Ready) -> Vec<IpAddr> {
+    let v4 = ready.source_v4.map(IpAddr::V4);
+    v4.into_iter().chain(ready.interface.link_local.map(IpAddr::V6)).collect()
 }
 
 fn forward_signals() -> anyhow::Result<Receiver<i32>> {

@@ -7,8 +7,8 @@ use super::{
     status::{GroupStatus, XdpStatus},
 };
 use crate::{
-    config::{Config, XdpAttach},
-    netif::Interface,
+    check::Ready,
+    config::XdpAttach,
     querier::Querier,
     transmit::{Time, nanos, now},
     xdp::{Counts, Event, Mode, Settings, TitleEntry, TitleId, Xdp, XdpError},
@@ -41,7 +41,8 @@ impl Counting {
     ///
     /// # Errors
     /// What failed, and what to do about it.
-    pub(super) fn start(config: &Config, interface: &Interface, plan: &Plan) -> Result<Option<Self>, XdpError> {
+    pub(super) fn start(ready: &Ready, plan: &Plan) -> Result<Option<Self>, XdpError> {
+        let config = &ready.config;
         let mode = match config.network.xdp {
             XdpAttach::Native => Mode::Native,
             XdpAttach::Generic => Mode::Generic,
@@ -51,8 +52,8 @@ impl Counting {
             }
         };
         let settings = Settings { titles: plan.titles.len().max(1) as u32, ..Settings::default() };
-        let xdp = Xdp::attach(&interface.name, mode, &settings)?;
-        info!("XDP program attached to {} ({})", interface.name, config.network.xdp);
+        let xdp = Xdp::attach(&ready.interface.name, mode, &settings)?;
+        info!("XDP program attached to {} ({})", ready.interface.name, config.network.xdp);
         Ok(Some(Self {
             xdp,
             interval: nanos(config.rtcp.report_timeout.duration()),

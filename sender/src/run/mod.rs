@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 pub use status::{CopyStatus, GroupStatus, QueueStatus, Status, TitleStatus, XdpStatus, write_atomically};
 
-use crate::{config::Config, netif::Interface};
+use crate::{check, config::Config};
 
 /// What the command line adds to the configuration.
 #[derive(Clone, Debug, Default)]
@@ -27,9 +27,13 @@ pub struct RunOptions {
 /// Runs until SIGINT or SIGTERM: then every group gets its BYE, the rings are drained and the XDP program is detached.
 ///
 /// # Errors
-/// When something needed can't be had; nothing was sent then.
+/// When something needed can't be had; nothing was sent then. [`crate::config::Problems`] if the configuration or this
+/// machine is not up to it.
 pub fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
-    let interface = Interface::read(config.network.interface.as_str())?;
-    let plan = plan::Plan::new(&config, &interface)?;
-    control::Control::start(config, &interface, plan, options)?.run()
+    let ready = check::prepare(config)?;
+    for warning in &ready.warnings {
+        tracing::warn!("{warning}");
+    }
+    let plan = plan::Plan::new(&ready)?;
+    control::Control::start(ready, plan, options)?.run()
 }

@@ -1,14 +1,14 @@
-//! From a configuration and the interface's facts to what will run: streams with keys and SSRCs, and where each copy goes.
+//! From what was found ready to what will run: streams with keys and SSRCs, and where each copy goes.
 
 use std::{net::SocketAddr, sync::Arc};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 
 use super::ports::Demand;
 use crate::{
-    config::{Config, Stagger, Title},
+    check::{Ready, ReadyTitle},
+    config::{Config, Title},
     media::Loop,
-    netif::Interface,
     packet::{Destination, Stream, VlanTag},
     srtp::{KeyFile, PacketIndex},
     transmit::nanos,
@@ -42,22 +42,20 @@ pub(super) struct CopyPlan {
 }
 
 impl Plan {
-    /// Opens media and keys and draws SSRCs; changes nothing on the machine.
+    /// Draws SSRCs and works out destinations; changes nothing on the machine.
     ///
     /// # Errors
     /// The first title that can't be sent, with what is wrong.
-    pub(super) fn new(config: &Config, interface: &Interface) -> anyhow::Result<Self> {
-        let workers = config.network.queues.len();
-        let titles = config.titles.iter().enumerate();
-        let titles = titles.map(|(number, title)| {
-            plan_title(config, interface, title, number % workers)
+    pub(super) fn new(ready: &Ready) -> anyhow::Result<Self> {
+        let workers = ready.config.network.queues.len();
+        let titles = ready.config.titles.iter().zip(&ready.titles).enumerate();
+        let titles = titles.map(|(number, (title, opened))| {
+            plan_title(ready, title, opened, number % workers)
                 .with_context(|| format!("title \"{}\" can't be sent", title.name))
         });
         Ok(Self { titles: titles.collect::<anyhow::Result<_>>()? })
     }
-}
 
-impl Plan {
     /// Copies of all titles.
     pub(super) fn copies_of_all(&self) -> u32 {
         self.titles.iter().map(|title| title.copies.len() as u32).sum()
@@ -74,34 +72,14 @@ impl Plan {
     }
 }
 
-fn plan_title(config: &Config, interface: &Interface, title: &Title, worker: usize) -> anyhow::Result<TitlePlan> {
-    let media = Arc::new(Loop::open(&title.file)?);
-    let key_file = title.key_file.as_deref().map(KeyFile::read).transpose()?;
-    let key = key_file.as_ref().map(|file| (&file.key, file.mki.filter(|_| title.mki)));
-    let stream = Arc::new(new_stream(&media, key)?);
-
-    let pass = media.duration().to_nanos();
-    let stagger = match title.stagger {
-        Stagger::Auto => pass / title.copies() as u64,
-        Stagger::Every(time) => nanos(time.duration()),
-    };
-    let last = stagger * (title.copies() as u64 - 1);
-    ensure!(last < pass, "the last copy would start {last} ns after the first, but one pass takes {pass} ns: use a smaller stagger, or \"auto\"");
-
-    let source = if title.is_ipv6() {
-        config.network.source_v6.or(interface.ipv6.first().copied()).map(Into::into)
-    } else {
-        config.network.source_v4.or(interface.ipv4.first().copied()).map(Into::into)
-    };
-    let family = if title.is_ipv6() { "IPv6" } else { "IPv4" };
-    let source: std::net::IpAddr = source.with_context(|| {
-        format!("{} has no {family} address to send from: give it one with `ip address add`, or set the source", interface.name)
-    })?;
-    let vlans: Vec<VlanTag> = vlan_tags(config);
+fn plan_title(ready: &Ready, title: &Title, opened: &ReadyTitle, worker: usize) -> anyhow::Result<TitlePlan> {
+    let stream = new_stream(&opened.media, opened.key.as_ref())?;
+    let source = ready.source(title.is_ipv6()).context("there is no source address of the groups' family")?;
+    let vlans = vlan_tags(&ready.config);
+    let dscp = ready.config.network.dscp.get();
     let destination = |group, port| {
-        let source = SocketAddr::new(source, port);
-        let group = SocketAddr::new(group, port);
-        Destination::multicast(interface.mac, &vlans, source, group, title.ttl.get(), config.network.dscp.get())
+        let (source, group) = (SocketAddr::new(source, port), SocketAddr::new(group, port));
+        Destination::multicast(ready.interface.mac, &vlans, source, group, title.ttl.get(), dscp)
     };
     let copies = title.groups.iter().map(|group| {
         Ok(CopyPlan {
@@ -112,13 +90,13 @@ fn plan_title(config: &Config, interface: &Interface, title: &Title, worker: usi
     });
     Ok(TitlePlan {
         name: title.name.to_string(),
-        stream,
-        media,
+        stream: Arc::new(stream),
+        media: opened.media.clone(),
         worker,
-        protected: key_file.is_some(),
+        protected: opened.key.is_some(),
         feedback_port: title.feedback_port,
         rtcp_port: title.port.rtcp(),
-        stagger,
+        stagger: nanos(opened.stagger.duration()),
         copies: copies.collect::<anyhow::Result<_>>()?,
     })
 }
@@ -126,11 +104,12 @@ fn plan_title(config: &Config, interface: &Interface, title: &Title, worker: usi
 /// A stream under a new SSRC: with the key from a file, the SSRC alone keeps this run's keystream apart from earlier ones'.
 ///
 /// Sequence numbers begin in the lower half, so that no receiver can be wrong about the first rollover (RFC 3711 §3.3.1).
-fn new_stream(media: &Arc<Loop>, key: Option<(&crate::srtp::MasterKey, Option<crate::srtp::Mki>)>) -> anyhow::Result<Stream> {
+fn new_stream(media: &Arc<Loop>, key: Option<&KeyFile>) -> anyhow::Result<Stream> {
     let mut random = [0; 10];
     getrandom::fill(&mut random).context("the kernel gives no random numbers")?;
     let [a, b, c, d, e, f, g, h, i, j] = random;
     let first = PacketIndex::from_parts(0, u16::from_be_bytes([i, j]) & 0x7fff);
+    let key = key.map(|file| (&file.key, file.mki));
     Ok(Stream::new(media.clone(), u32::from_be_bytes([a, b, c, d]), first, u32::from_be_bytes([e, f, g, h]), key))
 }
 

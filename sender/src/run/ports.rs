@@ -10,8 +10,8 @@ use nix::{
 use tracing::{info, warn};
 
 use crate::{
+    check::Ready,
     config::{Config, Cpus, HugePages, XskMode},
-    netif::Interface,
     transmit::{
         Limits, Settings, Worker,
         afxdp_port::AfXdpPort,
@@ -41,21 +41,22 @@ pub(super) struct Demand {
 ///
 /// # Errors
 /// What failed, where, and what to do about it.
-pub(super) fn spawn(config: &Config, interface: &Interface, at: usize, demand: Demand) -> anyhow::Result<Worker> {
+pub(super) fn spawn(ready: &Ready, at: usize, demand: Demand) -> anyhow::Result<Worker> {
+    let config = &ready.config;
     let queue = config.network.queues[at];
     let settings = settings(config, at, demand)?;
-    let worker = match config.network.mode {
-        XskMode::Socket => socket_worker(config, interface, settings)?,
+    let worker = match ready.mode {
+        XskMode::Socket => socket_worker(config, settings)?,
         XskMode::Auto => match afxdp_worker(config, queue, settings.clone()) {
             Ok(worker) => worker,
             Err(error) => {
                 warn!("{error:#}; mode = \"auto\": plain sockets do the job instead");
-                socket_worker(config, interface, settings)?
+                socket_worker(config, settings)?
             }
         },
         XskMode::ZeroCopy | XskMode::Copy => afxdp_worker(config, queue, settings)?,
     };
-    info!("queue {queue} of {}: {} mode, {} packets resident at most", interface.name, worker.mode, worker.resident_frames);
+    info!("queue {queue} of {}: {} mode, {} packets resident at most", config.network.interface, worker.mode, worker.resident_frames);
     Ok(worker)
 }
 
@@ -97,9 +98,9 @@ fn afxdp_worker(config: &Config, queue: u32, settings: Settings) -> anyhow::Resu
     Ok(Worker::spawn(settings, move || AfXdpPort::open(socket, memory))?)
 }
 
-fn socket_worker(config: &Config, interface: &Interface, settings: Settings) -> anyhow::Result<Worker> {
+fn socket_worker(config: &Config, settings: Settings) -> anyhow::Result<Worker> {
     let port = SocketPortConfig {
-        interface: interface.name.clone(),
+        interface: config.network.interface.to_string(),
         frames: config.transmit.frames() as usize,
         ring: config.transmit.ring as usize,
         huge_pages: huge_pages(config),

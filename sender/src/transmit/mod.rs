@@ -14,6 +14,7 @@ mod cursor;
 mod engine;
 #[cfg(test)]
 mod engine_tests;
+mod frame_set;
 mod pacing;
 mod snapshot;
 mod store;
