@@ -18,13 +18,13 @@ use super::{
     RunOptions,
     counting::Counting,
     plan::{Plan, TitlePlan, vlan_tags},
-    ports::{self, Demand},
+    ports,
     status::{CopyStatus, QueueStatus, Status, TitleStatus, write_atomically},
 };
 use crate::{
     check::Ready,
     config::{self, Config},
-    packet::{HeaderTemplate, Place, VlanTag},
+    packet::{HeaderTemplate, VlanTag},
     querier::{Policy, Querier, QueryFrame},
     transmit::{
         Command, Cursor, Event, FrameBudget, Owner, Reports, RtcpIndices, Snapshot, StreamSlot, Time, Worker, now,
@@ -232,7 +232,7 @@ impl Control {
                     copy,
                     group: title.copies[copy].group,
                     base_ns: self.base.plus_nanos(title.stagger * copy as u64).nanos(),
-                    first_index: title.stream.index_of(Place { pass: 0, n: 0 }).get(),
+                    first_index: title.stream.first_index().get(),
                     sent: figures.packets,
                     reports: figures.reports,
                     pass: figures.pass,
@@ -294,7 +294,7 @@ fn new_cursor(config: &Config, title: &TitlePlan, copy: usize, slot: u32, base: 
     let plan = &title.copies[copy];
     let channel = u8::try_from(copy).context("a title has at most 256 copies")?;
     let cname = match &config.rtcp.cname {
-        Some(cname) => cname.to_string(),
+        Some(cname) => cname.as_str().to_owned(),
         None => format!("sender@{}", plan.media.src().ip()),
     };
     let reports = Reports {

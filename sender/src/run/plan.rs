@@ -109,7 +109,7 @@ fn new_stream(media: &Arc<Loop>, key: Option<&KeyFile>) -> anyhow::Result<Stream
     getrandom::fill(&mut random).context("the kernel gives no random numbers")?;
     let [a, b, c, d, e, f, g, h, i, j] = random;
     let first = PacketIndex::from_parts(0, u16::from_be_bytes([i, j]) & 0x7fff);
-    let key = key.map(|file| (&file.key, file.mki));
+    let key = key.map(|file| (&file.master, file.mki));
     Ok(Stream::new(media.clone(), u32::from_be_bytes([a, b, c, d]), first, u32::from_be_bytes([e, f, g, h]), key))
 }
 

@@ -98,11 +98,10 @@ pub struct Cursor {
 impl Cursor {
     /// A copy of the stream in slot `stream` that begins with pass 0, packet 0 at `start`.
     pub fn new(slot: u32, stream: &Stream, start: Time, template: HeaderTemplate, reports: Option<Reports>) -> Self {
-        let place = Place { pass: 0, n: 0 };
         Self {
             stream: slot,
-            place,
-            index: stream.index_of(place),
+            place: Place { pass: 0, n: 0 },
+            index: stream.first_index(),
             start,
             hint: DueHint::default(),
             template,

@@ -6,7 +6,7 @@ const SUB: usize = 1 << SUB_BITS;
 const BUCKETS: usize = SUB * 40;
 
 /// Lateness of departures against plan, in nanoseconds.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Pacing {
     buckets: Box<[u64; BUCKETS]>,
     max: u64,

@@ -14,7 +14,7 @@ use super::{
     cursor::{Cursor, StreamSlot},
     engine::{Engine, Limits},
     port::{Port, PortMode},
-    snapshot::{CopyFigures, Snapshot},
+    snapshot::Snapshot,
     time::{Time, nanos},
 };
 
