@@ -40,7 +40,7 @@ fn run(program: &str, arguments: &[&str], path: &Path) -> Option<(String, String
 fn three_passes_of_the_sample_decode_without_a_message_and_without_a_gap() {
     let title = Loop::open(&sample()).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    // Passes 7450 to 7452 lie around the wrap of 33 bits.
+    // The pass in which the first stamps of 33 bits wrap.
     let wrap = (1u64 << 33) / (title.duration().0 / 300);
     for first in [0, 5, wrap - 1] {
         let path = dir.path().join("passes.ts");

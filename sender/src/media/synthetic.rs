@@ -173,7 +173,7 @@ fn stamp_field(prefix: u8, value: u64) -> [u8; 5] {
 }
 
 fn clock_field(ticks: u64) -> [u8; 6] {
-    let bits = (ticks / 300 % CLOCK) << 15 | 0x3f << 9 | ticks % 300;
+    let bits = (ticks / 300 % CLOCK) << 15 | 0x3f << 9 | (ticks % 300);
     let [_, _, field @ ..] = bits.to_be_bytes();
     field
 }

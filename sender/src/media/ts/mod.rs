@@ -1,6 +1,6 @@
 //! MPEG transport streams (ISO/IEC 13818-1).
 //!
-//! [`scan`] goes over a file once and finds what one pass is; [`restamp`] shifts the clocks and counters of a packet.
+//! [`scan()`] goes over a file once and finds what one pass is; [`restamp()`] shifts the clocks and counters of a packet.
 
 mod frames;
 mod packet;
