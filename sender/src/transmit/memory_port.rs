@@ -16,7 +16,7 @@ use crate::xsk::{
     ring::{Consumer, Producer, testing},
 };
 
-/// A port whose wire is a `Vec`.
+/// A port whose rings end in memory.
 #[derive(Debug)]
 pub struct MemoryPort {
     memory: Mapping,

@@ -90,7 +90,7 @@ pub struct Socket {
     config: SocketConfig,
     /// Pushed and not reaped.
     outstanding: u32,
-    /// Completions taken from the ring.
+    /// Wake-ups since the socket was made, over all reopenings.
     kicks: u64,
 }
 
