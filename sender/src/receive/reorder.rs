@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn packets_in_order_come_out_at_once_after_the_start() {
         let mut buffer = filled(&[(0, 7)]);
-        assert_eq!(drain(&mut buffer), []);
+        assert_eq!(drain(&mut buffer), [0u64; 0]);
         assert_eq!(buffer.deadline(), Some(10));
         buffer.poll(10);
         assert_eq!(drain(&mut buffer), [7]);
@@ -262,7 +262,7 @@ mod tests {
         assert_eq!(drain(&mut buffer), [0, 1]);
         assert_eq!(buffer.deadline(), Some(130));
         buffer.poll(129);
-        assert_eq!(drain(&mut buffer), []);
+        assert_eq!(drain(&mut buffer), [0u64; 0]);
         buffer.poll(130);
         assert_eq!(drain(&mut buffer), [3]);
         assert_eq!((buffer.lost(), buffer.deadline()), (1, Some(140)));

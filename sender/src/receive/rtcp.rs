@@ -252,7 +252,8 @@ pub(super) mod tests {
             is_compound(&bytes);
             items(&bytes);
             if bytes.len() > 4 {
-                bytes[..4].copy_from_slice(&[0x80 | bytes[0] & 0x1f, kind, 0, words]);
+                let head = [0x80 | bytes[0] & 0x1f, kind, 0, words];
+                bytes[..4].copy_from_slice(&head);
                 is_compound(&bytes);
                 items(&bytes);
             }
