@@ -117,9 +117,9 @@ impl Reports {
             return;
         }
         let items = items(&bytes);
-        let first_ssrc = match items.first() {
-            Some(Item::SenderReport(report)) => report.ssrc,
-            Some(Item::ReceiverReport(ssrc)) => *ssrc,
+        let (first_ssrc, is_sender) = match items.first() {
+            Some(Item::SenderReport(report)) => (report.ssrc, true),
+            Some(Item::ReceiverReport(ssrc)) => (*ssrc, false),
             _ => {
                 self.counts.refused += 1;
                 return;
@@ -133,10 +133,11 @@ impl Reports {
             }
             return;
         }
-        // With a key only what is authentic is believed of the source; other members may report in clear.
+        // With a key only what is authentic is believed of senders; other members may report in clear.
         let from_media = self.media_ssrc == Some(first_ssrc);
         let replayed = from_media && authentic.is_some_and(|index| self.seen.accept(index.into()) != Verdict::Fresh);
-        if replayed || (from_media && self.crypto.is_some() && authentic.is_none()) {
+        let forged = (from_media || is_sender) && self.crypto.is_some() && authentic.is_none();
+        if replayed || forged {
             self.counts.refused += 1;
             return;
         }
