@@ -1,6 +1,6 @@
 //! Room `receive`: the reference client for one stream (one copy of one layer).
 //!
-//! Enters: RTP and RTCP datagrams with their arrival times, or, for [`run`], the command line.
+//! Enters: RTP and RTCP datagrams with their arrival times, or, for [`run()`], the command line.
 //! Leaves: media in order, receiver reports by the rules of RFC 3550, figures as [`Snapshot`], lines and JSON.
 //! Not done here: asking for a title, fetching keys, combining layers; restamping is not undone.
 //! [`Session`] and everything under it is pure: no clock, no I/O. `socket`, `output`, `progress` and `run` are the edge.

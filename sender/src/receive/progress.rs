@@ -66,19 +66,20 @@ impl Document {
 pub(super) struct Progress {
     /// `None`: quiet.
     terminal: Option<bool>,
-    last: Option<(u64, u64, u64)>,
+    /// Time, packets and bytes when it was last shown.
+    last: (u64, u64, u64),
 }
 
 impl Progress {
-    pub(super) fn new(terminal: Option<bool>) -> Progress {
-        Progress { terminal, last: None }
+    pub(super) fn new(terminal: Option<bool>, now: u64) -> Progress {
+        Progress { terminal, last: (now, 0, 0) }
     }
 
     /// Shows the figures at `now` (ns); the rate is that since the last time.
     pub(super) fn show(&mut self, now: u64, document: &Document) {
         let Some(terminal) = self.terminal else { return };
         let counts = document.snapshot.counts;
-        let (then, packets, bytes) = self.last.replace((now, counts.received, counts.bytes)).unwrap_or((now, 0, 0));
+        let (then, packets, bytes) = std::mem::replace(&mut self.last, (now, counts.received, counts.bytes));
         let seconds = (now.saturating_sub(then) as f64 / 1e9).max(1e-3);
         let rate = ((counts.bytes - bytes) as f64 * 8.0 / seconds / 1e6, (counts.received - packets) as f64 / seconds);
         let line = line(document, rate, terminal);

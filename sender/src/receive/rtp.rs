@@ -142,10 +142,8 @@ pub(super) mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            if let Some(header) = Header::parse(&bytes) {
-                if let Some(range) = header.payload(&bytes) {
-                    prop_assert!(range.end <= bytes.len());
-                }
+            if let Some(range) = Header::parse(&bytes).and_then(|header| header.payload(&bytes)) {
+                prop_assert!(range.end <= bytes.len());
             }
         }
     }

@@ -43,7 +43,7 @@ fn signals(source: io::Error) -> ReceiveError {
 /// Receives until a stop condition holds or `stop` becomes readable.
 ///
 /// # Errors
-/// As [`run`].
+/// As [`run()`].
 pub fn receive(options: &Options, stop: BorrowedFd<'_>) -> Result<Document, ReceiveError> {
     let mut receiver = Receiver::open(options)?;
     let outcome = receiver.run(stop);
@@ -82,7 +82,7 @@ impl<'a> Receiver<'a> {
             session: Session::new(options.session.clone(), started),
             sockets,
             output,
-            progress: Progress::new(options.progress),
+            progress: Progress::new(options.progress, started),
             started,
             first_media: None,
             next_tick: started + SECOND,

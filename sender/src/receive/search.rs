@@ -33,7 +33,7 @@ impl Search {
     pub fn new(packet: Vec<u8>, sequence: u16, near: Option<u32>) -> Search {
         let whole = 0..1 << 32;
         let ranges = match near.map(u64::from) {
-            None => vec![0..SEARCHED],
+            None => std::iter::once(0..SEARCHED).collect(),
             Some(roc) => [roc.wrapping_sub(1), roc + 1, roc]
                 .into_iter()
                 .filter(|roc| whole.contains(roc))

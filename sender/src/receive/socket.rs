@@ -139,11 +139,8 @@ impl Sockets {
 
     /// Sends a compound packet to the feedback address. A report that can't be sent is counted, the next may go.
     pub(super) fn send(&mut self, packet: &[u8]) {
-        if let (Some(feedback), Some(to)) = (&self.feedback, self.to) {
-            if feedback.socket.send_to(packet, &to.into()).is_err() {
-                self.failed_sends += 1;
-            }
-        }
+        let (Some(feedback), Some(to)) = (&self.feedback, self.to) else { return };
+        self.failed_sends += u64::from(feedback.socket.send_to(packet, &to.into()).is_err());
     }
 
     /// Leaves the group.
