@@ -25,6 +25,8 @@ pub enum Ended {
     OutputClosed,
     /// No media came in time.
     Silence,
+    /// Reading or writing failed.
+    Failed,
 }
 
 /// The JSON document of `--status` and `--summary`.

@@ -49,7 +49,7 @@ pub fn receive(options: &Options, stop: BorrowedFd<'_>) -> Result<Document, Rece
     let outcome = receiver.run(stop);
     let ended = match &outcome {
         Ok(ended) => *ended,
-        Err(_) => Ended::Running,
+        Err(_) => Ended::Failed,
     };
     receiver.close(ended, outcome.is_ok())?;
     outcome?;

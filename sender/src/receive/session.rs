@@ -12,6 +12,8 @@ use std::collections::VecDeque;
 
 /// Another SSRC takes over after the present one has been silent for so long, in ns.
 const SILENCE: u64 = 2_000_000_000;
+/// SSRCs that are tried at the same time; so what else is sent to the group can't keep the stream out.
+const MAX_CANDIDATES: usize = 4;
 
 /// What a session is set up with.
 #[derive(Clone, Debug)]
@@ -71,8 +73,8 @@ pub struct Session {
     settings: Settings,
     /// The source received.
     source: Option<Source>,
-    /// A source that would be received if it showed itself to be one.
-    candidate: Option<Source>,
+    /// Sources one of which would be received if it showed itself to be one.
+    candidates: Vec<Source>,
     sources: u64,
     /// Counts of sources that are over, and of what belongs to none.
     past: Counts,
@@ -87,7 +89,7 @@ impl Session {
         Session {
             settings,
             source: None,
-            candidate: None,
+            candidates: Vec::new(),
             sources: 0,
             past: Counts::default(),
             media: VecDeque::new(),
@@ -129,15 +131,15 @@ impl Session {
     /// Does what is due and says when there is something to do next. Never later than a second from now, so that the
     /// session's bandwidth is measured.
     pub fn poll(&mut self, now: u64) -> u64 {
-        for source in [&mut self.source, &mut self.candidate].into_iter().flatten() {
+        for source in self.source.iter_mut().chain(&mut self.candidates) {
             source.poll(now);
         }
         self.collect(now);
         let source = self.source.as_mut();
         let reports = self.reports.poll(now, source);
-        [&self.source, &self.candidate]
-            .into_iter()
-            .flatten()
+        self.source
+            .iter()
+            .chain(&self.candidates)
             .filter_map(Source::deadline)
             .chain([reports, now + 1_000_000_000])
             .min()
@@ -182,9 +184,9 @@ impl Session {
 
     /// The figures now.
     pub fn snapshot(&self) -> Snapshot {
-        let shown = self.source.as_ref().or(self.candidate.as_ref());
+        let shown = self.source.as_ref().or(self.candidates.iter().max_by_key(|candidate| candidate.state()));
         let mut counts = self.past;
-        for source in [&self.source, &self.candidate].into_iter().flatten() {
+        for source in self.source.iter().chain(&self.candidates) {
             counts = counts.plus(source.counts());
         }
         let source = self.source.as_ref();
@@ -217,27 +219,34 @@ impl Session {
 
     /// A packet of an SSRC that is not the present one's, while that is silent or there is none.
     fn audition(&mut self, now: u64, header: &Header, datagram: &[u8]) {
-        let known = self.candidate.as_ref().is_some_and(|candidate| {
-            candidate.ssrc() == header.ssrc || now.saturating_sub(candidate.last_heard()) < SILENCE / 2
-        });
-        if !known {
-            let profile = Profile {
-                key: self.settings.key.as_ref(),
-                roc: self.settings.roc,
-                expected: self.settings.ssrc.is_some(),
-                clock_rate: self.settings.clock_rate,
-                limits: self.settings.limits,
-            };
-            if let Some(candidate) = self.candidate.replace(Source::new(now, header.ssrc, profile)) {
-                self.past = self.past.plus(candidate.counts());
-            }
+        let known = self.candidates.iter().position(|candidate| candidate.ssrc() == header.ssrc);
+        let Some(place) = known.or_else(|| self.admit(now, header.ssrc)) else {
+            self.past.foreign += 1;
+            return;
+        };
+        self.candidates[place].on_packet(now, header, datagram);
+    }
+
+    /// Makes an SSRC a candidate, if need be in the place of one that has fallen silent or failed.
+    fn admit(&mut self, now: u64, ssrc: u32) -> Option<usize> {
+        let profile = Profile {
+            key: self.settings.key.as_ref(),
+            roc: self.settings.roc,
+            expected: self.settings.ssrc.is_some(),
+            clock_rate: self.settings.clock_rate,
+            limits: self.settings.limits,
+        };
+        let candidate = Source::new(now, ssrc, profile);
+        if self.candidates.len() < MAX_CANDIDATES {
+            self.candidates.push(candidate);
+            return Some(self.candidates.len() - 1);
         }
-        match &mut self.candidate {
-            Some(candidate) if candidate.ssrc() == header.ssrc => {
-                candidate.on_packet(now, header, datagram);
-            }
-            _ => self.past.foreign += 1,
-        }
+        let place = self.candidates.iter().position(|candidate| {
+            candidate.state() == State::WrongKey || now.saturating_sub(candidate.last_heard()) >= SILENCE / 2
+        })?;
+        let old = std::mem::replace(&mut self.candidates[place], candidate);
+        self.past = self.past.plus(old.counts());
+        Some(place)
     }
 
     /// The present source is over.
@@ -251,13 +260,13 @@ impl Session {
 
     /// After anything that may have brought media: a candidate that receives becomes the source, its packets come out.
     fn collect(&mut self, now: u64) {
-        if self.candidate.as_ref().is_some_and(|candidate| candidate.state() == State::Receiving) {
+        if let Some(place) = self.candidates.iter().position(|candidate| candidate.state() == State::Receiving) {
             self.retire();
-            self.source = self.candidate.take();
+            let source = self.candidates.swap_remove(place);
+            self.reports.on_new_source(source.ssrc());
+            self.source = Some(source);
             self.sources += 1;
-            if let Some(source) = &self.source {
-                self.reports.on_new_source(source.ssrc());
-            }
+            self.past = self.candidates.drain(..).fold(self.past, |past, other| past.plus(other.counts()));
         }
         if let Some(source) = &mut self.source {
             self.media.extend(std::iter::from_fn(|| source.pop()));

@@ -55,15 +55,15 @@ pub struct Profile<'a> {
 }
 
 /// How far the reception of a source has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// No packet, or not yet two in sequence.
     Waiting,
-    /// The rollover counter is being looked for.
-    SearchingRoc,
     /// No rollover counter fits the packets: most likely the key is wrong.
     WrongKey,
+    /// The rollover counter is being looked for.
+    SearchingRoc,
     /// Media flows.
     Receiving,
 }

@@ -145,6 +145,18 @@ fn a_wrong_key_ends_the_search_and_delivers_nothing() {
 }
 
 #[test]
+fn another_stream_on_the_group_does_not_keep_the_protected_one_out() {
+    let (mut session, mut now) = (Session::new(keyed(), START), START);
+    let mut out = Vec::new();
+    for index in 0..100u64 {
+        session.on_rtp(now, &packet(index as u16, 0, 999, b"long enough to be protected, but it is not"));
+        out.extend(feed(&mut session, &mut now, [index], Some(&key())));
+    }
+    out.extend(drain(&mut session));
+    assert_eq!(out, (0..100).collect::<Vec<_>>());
+}
+
+#[test]
 fn forged_and_replayed_packets_are_counted_and_change_nothing() {
     let (mut session, mut now) = (Session::new(keyed(), START), START);
     let mut out = feed(&mut session, &mut now, 65_500..65_530, Some(&key()));
