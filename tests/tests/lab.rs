@@ -9,13 +9,13 @@ use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
     path::Path,
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 const PORT: u16 = 5004;
 /// Far longer than anything takes here; reached only by a failure.
 const LONG: Duration = Duration::from_secs(10);
-/// As a long as a test looks for what must not come.
+/// As long as a test looks for what must not come.
 const A_WHILE: Duration = Duration::from_millis(300);
 
 /// A socket of `node` that sends multicast by its lab interface.
@@ -66,7 +66,8 @@ fn only_members_get_a_group(group: &str, source: fn(&Node) -> UdpSocket) -> Resu
     // And once the member has left, it gets nothing more either.
     drop(member);
     let wire = lab.receiver(1).capture()?;
-    for _ in 0..100 {
+    let end = Instant::now() + LONG;
+    while Instant::now() < end {
         socket.send_to(b"anyone left?", (group, PORT))?;
         if wire.wait_for(Duration::from_millis(50), |frame| carries(frame, b"anyone left?"))?.is_none() {
             return Ok(());
@@ -236,9 +237,10 @@ fn link_counters_move_with_the_packets() -> Result<()> {
 #[test]
 fn a_process_is_waited_for_with_a_bound_and_says_why_not() -> Result<()> {
     let mut shell = Command::new("sh");
-    shell.args(["-c", "echo out; echo ready >&2; sleep 1000"]);
+    shell.args(["-c", "echo out; echo ready >&2; exec sleep 1000"]);
     let mut process = Process::spawn(shell)?;
     assert_eq!(process.wait_for("rea", LONG)?, "ready");
+    assert_eq!(process.wait_for("out", LONG)?, "out");
     assert_eq!(process.stdout(), b"out\n");
     let error = process.wait_for("never said", Duration::from_millis(20)).expect_err("it says nothing more");
     assert!(error.to_string().contains("ready"), "{error:#}");

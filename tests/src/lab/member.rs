@@ -42,7 +42,14 @@ impl Membership {
     pub fn receive(&self, timeout: Duration) -> Result<Option<Vec<u8>>> {
         self.socket.set_read_timeout(Some(timeout))?;
         let mut buffer = vec![0; 65536];
-        match self.socket.recv(&mut buffer) {
+        let received = loop {
+            match self.socket.recv(&mut buffer) {
+                // A receive with a time limit isn't restarted by the kernel.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                other => break other,
+            }
+        };
+        match received {
             Ok(length) => {
                 buffer.truncate(length);
                 Ok(Some(buffer))
