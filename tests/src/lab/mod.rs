@@ -27,6 +27,8 @@ pub use process::Process;
 pub use querier::{Querier, query_for_ever};
 pub use rules::{Hook, Loss, Rule};
 
+pub use nix::sys::signal::Signal;
+
 use anyhow::{Context, Result, ensure};
 use nix::time::{ClockId, clock_gettime};
 use std::{

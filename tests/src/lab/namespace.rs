@@ -26,8 +26,7 @@ pub struct Namespace {
 impl Namespace {
     /// Makes the namespace `name`, with loopback up and addresses usable at once.
     pub fn create(name: &str) -> Result<Self> {
-        run(Command::new("ip").args(["netns", "add", name]), "")
-            .with_context(|| format!("making the network namespace {name}"))?;
+        run(ip().args(["netns", "add", name]), "").with_context(|| format!("making the network namespace {name}"))?;
         let namespace = Self { name: name.to_owned(), kept: false };
         namespace.ip("link set lo up\n")?;
         namespace.within(|| {
@@ -64,7 +63,7 @@ impl Namespace {
 
     /// `program`, to be run inside. Its process id is that of the child, and it sees the namespace's own /sys.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut command = Command::new("ip");
+        let mut command = ip();
         command.args(["netns", "exec", &self.name]).arg(program);
         command
     }
@@ -76,7 +75,7 @@ impl Namespace {
 
     /// Runs `ip` commands inside, one a line.
     pub fn ip(&self, lines: &str) -> Result<String> {
-        run(Command::new("ip").args(["-n", &self.name, "-batch", "-"]), lines)
+        run(ip().args(["-n", &self.name, "-batch", "-"]), lines)
             .with_context(|| format!("in namespace {}:\n{lines}", self.name))
     }
 
@@ -179,14 +178,26 @@ fn path(name: &str) -> PathBuf {
 
 /// Ends the processes inside `name` and removes it.
 fn remove(name: &str) -> Result<()> {
-    if let Ok(pids) = run(Command::new("ip").args(["netns", "pids", name]), "") {
+    if let Ok(pids) = run(ip().args(["netns", "pids", name]), "") {
         let own = std::process::id();
         for pid in pids.lines().filter_map(|line| line.trim().parse::<u32>().ok()).filter(|pid| *pid != own) {
             // Already gone is fine.
             let _ = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
         }
     }
-    run(Command::new("ip").args(["netns", "del", name]), "").map(drop)
+    run(ip().args(["netns", "del", name]), "").map(drop)
+}
+
+/// `ip`, found, like what it runs in a namespace, also where a shell's search path leaves out root's programs.
+pub(super) fn ip() -> Command {
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    if !path.is_empty() {
+        path.push(":");
+    }
+    path.push("/usr/local/sbin:/usr/sbin:/sbin");
+    let mut command = Command::new("ip");
+    command.env("PATH", path);
+    command
 }
 
 /// Runs a tool to its end with `input`; its standard output, or an error that says what it said.

@@ -6,7 +6,6 @@ use std::{
     ffi::OsStr,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     ops::Deref,
-    process::Command,
 };
 
 /// A host of the lab. What a [`Namespace`] can do, it can too.
@@ -50,7 +49,7 @@ impl Node {
         let Plan { interface, port, host, queues, mtu, port_options } = plan;
         let address = mac(*host).map(|byte| format!("{byte:02x}")).join(":");
         namespace::run(
-            Command::new("ip").args(["-batch", "-"]),
+            namespace::ip().args(["-batch", "-"]),
             &format!(
                 "link add name {interface} mtu {mtu} netns {} address {address} numtxqueues {queues} numrxqueues {queues} \
                  type veth peer name {port} mtu {mtu} netns {} numtxqueues {queues} numrxqueues {queues}\n",
@@ -124,7 +123,7 @@ impl Node {
     /// The interface's counters.
     pub fn link_stats(&self) -> Result<LinkStats> {
         let shown = namespace::run(
-            Command::new("ip").args(["-n", self.name(), "-json", "-statistics", "link", "show", &self.interface]),
+            namespace::ip().args(["-n", self.name(), "-json", "-statistics", "link", "show", &self.interface]),
             "",
         )?;
         let links: serde_json::Value = serde_json::from_str(&shown).context("reading `ip -json link`")?;

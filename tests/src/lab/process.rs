@@ -58,6 +58,11 @@ impl Process {
         self.child.id()
     }
 
+    /// Its command line, for messages.
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+
     /// What it wrote to standard output so far.
     pub fn stdout(&self) -> Vec<u8> {
         self.said.lock()[0].clone()

@@ -65,8 +65,8 @@ pub fn query_for_ever(sender: &Namespace) -> Result<()> {
 fn open(namespace: &Namespace) -> Result<OwnedFd> {
     namespace
         .within(|| {
-            // Protocol 0 would receive nothing, but then there is no protocol to bind with: what arrives is left unread.
-            let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)?;
+            // A protocol that nothing arrives with: this socket only sends.
+            let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthLoop)?;
             bind(socket.as_raw_fd(), &link_address(SENDER_INTERFACE)?)?;
             Ok(socket)
         })
