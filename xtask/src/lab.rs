@@ -130,7 +130,7 @@ fn drawing(place: &Place, p: &str) -> String {
   {p}-snd                      {p}-br                            {p}-r1 … {p}-r4
   ┌───────────────────┐        ┌────────────────────┐        ┌──────────────────────┐
   │ tx0               │        │        br0         │      ┌─┤ rx0 10.77.0.11       │ {p}-r1
-  │ 10.77.0.1/24      ├─ veth ─┤ snd          r1 … r4 ├ veth ┼─┤ rx0 10.77.0.12       │ {p}-r2
+  │ 10.77.0.1/24      ├─ veth ─┤ snd        r1 … r4 ├ veth ┼─┤ rx0 10.77.0.12       │ {p}-r2
   │ fd77::1/64        │        │ IGMP, MLD snooping │      ├─┤ rx0 10.77.0.13       │ {p}-r3
   │                   │        │                    │      └─┤ rx0 10.77.0.14       │ {p}-r4
   └───────────────────┘        └────────────────────┘        └─ fd77::11 … fd77::14 ┘
@@ -138,9 +138,10 @@ fn drawing(place: &Place, p: &str) -> String {
   The bridge forwards a group only to ports that joined it; the sender's port gets every report.
 
 Try (as root; `cargo build --release -p sender` builds the program):
-  ip netns exec {p}-snd {sender} run -c sender.toml       with interface = \"tx0\" in it
+  ip netns exec {p}-snd {sender} run -c sender.toml   with interface = \"tx0\" in it
   ip netns exec {p}-r1 {sender} receive --interface rx0 --source 10.77.0.1 --group 239.192.0.1:5004 --output r1.ts
-  ip netns exec {p}-r1 nft add table inet t; ip netns exec {p}-r1 nft …    lose packets on purpose
+  ip netns exec {p}-r1 nft 'table inet loss {{ chain c {{ type filter hook prerouting priority raw; udp dport 5004 numgen inc mod 100 == 0 counter drop; }}; }}'
+                                                           lose every 100th packet (nft delete table inet loss: no more)
   bridge -n {p}-br mdb show                                who joined what
   ip -n {p}-r1 -s link show rx0                            what arrived
   cargo xtask lab down                                     remove it all

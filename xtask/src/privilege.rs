@@ -51,6 +51,7 @@ impl Privilege {
 pub(crate) fn become_root(why: &str) -> Result<Option<ExitCode>> {
     match Privilege::find() {
         Privilege::Root => Ok(None),
+        _ if built_before() => bail!("{why} needs root, and sudo did not make us root"),
         Privilege::None => {
             bail!(
                 "{why} needs root and there is no sudo: become root (`su -`), go to this folder and run the command again"

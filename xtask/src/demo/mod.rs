@@ -116,8 +116,7 @@ fn play(scene: &mut Scene, interrupt: &Interrupt, terminal: bool) -> Result<bool
 
     step::say("ending: receivers first, then the sender");
     let summaries = scene.stop_receivers()?;
-    let traffic = scene.traffic()?;
-    let counted = settle(scene, &baseline, &traffic)?;
+    let (traffic, counted) = settle(scene, &baseline)?;
     scene.stop_sender()?;
     let steady = steady.context("the copies never all ran")?;
     Ok(verdict::show(
@@ -162,15 +161,16 @@ fn wait_for_status(scene: &mut Scene, interrupt: &Interrupt) -> Result<SenderSta
     }
 }
 
-/// What XDP counted since the baseline, once it has counted all that the receivers sent, or after a few seconds.
-fn settle(scene: &Scene, baseline: &figures::Xdp, traffic: &scene::Traffic) -> Result<figures::Counted> {
+/// What the receivers sent and XDP counted since the baseline, once both agree and nothing more comes, or after a few
+/// seconds. A host repeats its leave within a second or two (RFC 3376, 8.11), and the status is up to a second old.
+fn settle(scene: &Scene, baseline: &figures::Xdp) -> Result<(scene::Traffic, figures::Counted)> {
     let begin = Instant::now();
     loop {
+        let traffic = scene.traffic()?;
         let counted = scene.status()?.xdp.since(baseline);
-        let complete = counted.memberships >= traffic.memberships_sent && counted.reports >= traffic.reports_sent;
-        // One more status than needed: too much counted would show, too.
-        if complete && begin.elapsed() > Duration::from_secs(2) || begin.elapsed() > Duration::from_secs(5) {
-            return Ok(counted);
+        let agree = counted.memberships == traffic.memberships_sent && counted.reports == traffic.reports_sent;
+        if agree && begin.elapsed() > Duration::from_secs(3) || begin.elapsed() > Duration::from_secs(8) {
+            return Ok((traffic, counted));
         }
         sleep(Duration::from_millis(100));
     }

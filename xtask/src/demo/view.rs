@@ -37,7 +37,7 @@ impl View {
             let arrived: Vec<_> = traffic.media.iter().map(u64::to_string).collect();
             let line = format!(
                 "{:>5.1} s of {:.0}: encrypted {}, sent {}, arrived {}, reports {}\n",
-                seconds(now, plan.begin),
+                seconds(now, plan.begin).max(0.0),
                 seconds(plan.end, plan.begin),
                 status.encrypted,
                 status.sent,
@@ -59,7 +59,7 @@ impl View {
         let part = (seconds(now, plan.begin) / seconds(plan.end, plan.begin)).clamp(0.0, 1.0);
         let done = (part * BAR as f64) as usize;
         let mut lines = vec![
-            format!("  [{}{}] {:.0} s", "━".repeat(done), " ".repeat(BAR - done), seconds(now, plan.begin)),
+            format!("  [{}{}] {:.0} s", "━".repeat(done), " ".repeat(BAR - done), seconds(now, plan.begin).max(0.0)),
             format!(
                 "  sender   encrypted \x1b[1m{:>8}\x1b[0m   sent \x1b[1m{:>8}\x1b[0m   {:.2} sent per encryption",
                 status.encrypted,
