@@ -25,6 +25,9 @@ use std::{
 /// Room for what arrives while the test looks away.
 const BUFFER: usize = 64 << 20;
 
+/// No frame is longer, even before segmentation.
+const LONGEST: usize = 1 << 16;
+
 /// Which way a frame went, seen from the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -45,7 +48,7 @@ pub struct Captured {
     pub bytes: Vec<u8>,
 }
 
-/// A running capture. The kernel keeps up to 64 MiB until the frames are taken.
+/// A running capture. The kernel keeps up to 64 MiB until the frames are taken, and drops what comes beyond that.
 #[derive(Debug)]
 pub struct Capture {
     socket: OwnedFd,
@@ -73,8 +76,8 @@ impl Capture {
 
     /// The frames so far, oldest first; doesn't wait.
     pub fn take(&self) -> Result<Vec<Captured>> {
-        let mut frames = Vec::new();
-        while let Some(frame) = self.next()? {
+        let (mut frames, mut buffer) = (Vec::new(), vec![0; LONGEST]);
+        while let Some(frame) = self.next(&mut buffer)? {
             frames.push(frame);
         }
         Ok(frames)
@@ -83,8 +86,9 @@ impl Capture {
     /// The first frame that `wanted` accepts; those before it are dropped. `None` if none came within `timeout`.
     pub fn wait_for(&self, timeout: Duration, mut wanted: impl FnMut(&Captured) -> bool) -> Result<Option<Captured>> {
         let end = Instant::now() + timeout;
+        let mut buffer = vec![0; LONGEST];
         loop {
-            while let Some(frame) = self.next()? {
+            while let Some(frame) = self.next(&mut buffer)? {
                 if wanted(&frame) {
                     return Ok(Some(frame));
                 }
@@ -101,11 +105,10 @@ impl Capture {
         }
     }
 
-    fn next(&self) -> Result<Option<Captured>> {
+    fn next(&self, buffer: &mut [u8]) -> Result<Option<Captured>> {
         const OUTGOING: u8 = 4; // PACKET_OUTGOING, linux/if_packet.h
-        let mut bytes = vec![0; 65536];
         let mut control = cmsg_space!(TimeSpec);
-        let mut slices = [IoSliceMut::new(&mut bytes)];
+        let mut slices = [IoSliceMut::new(buffer)];
         let received =
             recvmsg::<LinkAddr>(self.socket.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::MSG_DONTWAIT);
         let message = match received {
@@ -122,8 +125,7 @@ impl Capture {
             u64::try_from(stamp.as_nanos()).expect("nanoseconds since 1970 fit 64 bits").saturating_sub(self.epoch);
         let outgoing = message.address.is_some_and(|address| address.pkttype() == OUTGOING);
         let (direction, length) = (if outgoing { Direction::Out } else { Direction::In }, message.bytes);
-        bytes.truncate(length);
-        Ok(Some(Captured { at, direction, bytes }))
+        Ok(Some(Captured { at, direction, bytes: buffer[..length].to_vec() }))
     }
 }
 
