@@ -1,0 +1,289 @@
+//! IGMPv1 to v3 and MLDv1 and v2: who joins and leaves which group. A message is checked to its end before any record counts.
+
+use crate::{
+    inspect::Sink,
+    layout::Address,
+    network::{Header, Ip, fold},
+    packet::{Packet, Span, be16, be32},
+    reason::Reason,
+};
+
+/// As many records of one report are looked at; what lies beyond is counted as excess and not checked.
+pub const MAX_RECORDS: usize = 64;
+
+/// Checksums are checked of messages up to this length in octets. A longer one is taken as it is, and counted so: the
+/// checksum guards against accidents, not against forgers, and nothing but IGMP and MLD itself gets worse by it.
+pub const MAX_CHECKED: usize = 512;
+
+/// The protocols and versions, with the numbers that the maps and events use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Protocol {
+    /// RFC 1112.
+    Igmp1 = 1,
+    /// RFC 2236.
+    Igmp2 = 2,
+    /// RFC 3376.
+    Igmp3 = 3,
+    /// RFC 2710.
+    Mld1 = 4,
+    /// RFC 3810.
+    Mld2 = 5,
+}
+
+impl Protocol {
+    /// The protocol with this number.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::Igmp1,
+            2 => Self::Igmp2,
+            3 => Self::Igmp3,
+            4 => Self::Mld1,
+            5 => Self::Mld2,
+            _ => return None,
+        })
+    }
+}
+
+/// What a record means for its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Meaning {
+    /// The host wants the group now: a change.
+    Join,
+    /// The host doesn't want it any more (or blocks a source: with source-specific groups that is the same).
+    Leave,
+    /// The host wants it still: the answer to a query.
+    Present,
+}
+
+/// One record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Who says so; may be the unspecified address (a proxy, a switch).
+    pub source: Address,
+    /// Of which group.
+    pub group: Address,
+    /// In which protocol.
+    pub protocol: Protocol,
+    /// What.
+    pub meaning: Meaning,
+}
+
+/// A query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// The querier; 0.0.0.0 is none (a switch that asks without being one).
+    pub source: Address,
+    /// In which protocol.
+    pub protocol: Protocol,
+    /// The longest time left to answer, as on the wire.
+    pub max_response: u16,
+}
+
+/// Reads an IGMP message.
+#[inline(always)]
+pub fn igmp<'p, P: Packet<'p>, S: Sink>(packet: P, ip: &Ip<'p>, sink: &mut S) -> Reason {
+    let span = ip.payload;
+    let Some(head) = span.window::<8, P>(packet, 0) else { return Reason::IgmpShort };
+    if !matches!(head[0], 0x11 | 0x12 | 0x16 | 0x17 | 0x22) {
+        return Reason::IgmpOther;
+    }
+    if ip.ttl != 1 {
+        return Reason::IgmpOffLink;
+    }
+    if !ip.checksum_holds(packet) {
+        return Reason::IpChecksum;
+    }
+    if !checksum_holds(packet, span, 0, sink) {
+        return Reason::IgmpChecksum;
+    }
+    let source = ip.source();
+    let group = Address::v4([head[4], head[5], head[6], head[7]]);
+    let (protocol, meaning, reason) = match head[0] {
+        0x11 => return igmp_query(span, head, source, sink),
+        0x12 => (Protocol::Igmp1, Meaning::Join, Reason::IgmpV1Report),
+        0x16 => (Protocol::Igmp2, Meaning::Join, Reason::IgmpV2Report),
+        0x17 => (Protocol::Igmp2, Meaning::Leave, Reason::IgmpV2Leave),
+        _ => {
+            let list = List { at: span.at + 8, end: span.end, count: be16(head, 6), source, protocol: Protocol::Igmp3 };
+            return records::<4, P, S>(packet, &list, sink);
+        }
+    };
+    if !is_group(&group) {
+        return Reason::IgmpAddress;
+    }
+    sink.change(&Change { source, group, protocol, meaning });
+    reason
+}
+
+#[inline(always)]
+fn igmp_query<S: Sink>(span: Span, head: &[u8; 8], source: Address, sink: &mut S) -> Reason {
+    let protocol = match (span.len(), head[1]) {
+        (8, 0) => Protocol::Igmp1,
+        (8, _) => Protocol::Igmp2,
+        (12.., _) => Protocol::Igmp3,
+        // RFC 3376 7.1: of any other length, to be ignored.
+        _ => return Reason::IgmpShort,
+    };
+    sink.query(&Query { source, protocol, max_response: u16::from(head[1]) });
+    Reason::IgmpQuery
+}
+
+/// Reads an ICMPv6 message, as far as it is MLD.
+#[inline(always)]
+pub fn mld<'p, P: Packet<'p>, S: Sink>(packet: P, ip: &Ip<'p>, sink: &mut S) -> Reason {
+    let span = ip.payload;
+    let Some(head) = span.window::<8, P>(packet, 0) else { return Reason::Icmp6Short };
+    if !matches!(head[0], 130..=132 | 143) {
+        return Reason::Icmp6Other;
+    }
+    let Header::V6(header) = ip.header else { return Reason::Icmp6Other };
+    // RFC 3810 5.1.14, 5.2.13: fe80::/10 or, while an address is still being chosen, ::.
+    let source = ip.source();
+    let link_local = header[8] == 0xfe && header[9] & 0xc0 == 0x80;
+    if ip.ttl != 1 || !(link_local || source == Address([0; 16])) {
+        return Reason::MldOffLink;
+    }
+    if !checksum_holds(packet, span, pseudo_header(header, span.len()), sink) {
+        return Reason::MldChecksum;
+    }
+    if head[0] == 143 {
+        let list = List { at: span.at + 8, end: span.end, count: be16(head, 6), source, protocol: Protocol::Mld2 };
+        return records::<16, P, S>(packet, &list, sink);
+    }
+    let Some(group) = span.window::<16, P>(packet, 8) else { return Reason::Icmp6Short };
+    let group = Address(*group);
+    let (meaning, reason) = match head[0] {
+        130 => {
+            let protocol = if span.len() >= 28 { Protocol::Mld2 } else { Protocol::Mld1 };
+            sink.query(&Query { source, protocol, max_response: be16(head, 4) });
+            return Reason::MldQuery;
+        }
+        131 => (Meaning::Join, Reason::MldV1Report),
+        _ => (Meaning::Leave, Reason::MldV1Done),
+    };
+    if !is_group(&group) {
+        return Reason::MldAddress;
+    }
+    sink.change(&Change { source, group, protocol: Protocol::Mld1, meaning });
+    reason
+}
+
+/// The records of an IGMPv3 or MLDv2 report, and whose they are.
+struct List {
+    at: usize,
+    end: usize,
+    count: u16,
+    source: Address,
+    protocol: Protocol,
+}
+
+/// Walks the list twice: once to see that all of it is right, once to tell. `N` is the length of an address.
+#[inline(always)]
+fn records<'p, const N: usize, P: Packet<'p>, S: Sink>(packet: P, list: &List, sink: &mut S) -> Reason {
+    let is_igmp = N == 4;
+    let count = usize::from(list.count);
+    let mut rest = Span { at: list.at, end: list.end };
+    for n in 0..MAX_RECORDS {
+        if n >= count {
+            break;
+        }
+        match record::<N, P>(packet, &mut rest) {
+            Some(Record { kind: 1..=6, group, .. }) if is_group(&group) => {}
+            Some(Record { kind: 1..=6, .. }) => return if is_igmp { Reason::IgmpAddress } else { Reason::MldAddress },
+            Some(_) => return if is_igmp { Reason::IgmpRecord } else { Reason::MldRecord },
+            None => return if is_igmp { Reason::IgmpShort } else { Reason::Icmp6Short },
+        }
+    }
+    let mut rest = Span { at: list.at, end: list.end };
+    for n in 0..MAX_RECORDS {
+        if n >= count {
+            break;
+        }
+        let Some(record) = record::<N, P>(packet, &mut rest) else { break };
+        let Some(meaning) = meaning(record.kind, record.sources) else { continue };
+        sink.change(&Change { source: list.source, group: record.group, protocol: list.protocol, meaning });
+    }
+    if count > MAX_RECORDS {
+        sink.detail(Reason::RecordsExcess, (count - MAX_RECORDS) as u64);
+    }
+    if is_igmp { Reason::IgmpV3Report } else { Reason::MldV2Report }
+}
+
+struct Record {
+    kind: u8,
+    sources: u16,
+    group: Address,
+}
+
+/// Takes one record off the list; `None` where it is cut off.
+#[inline(always)]
+fn record<'p, const N: usize, P: Packet<'p>>(packet: P, rest: &mut Span) -> Option<Record> {
+    let head = rest.window::<4, P>(packet, 0)?;
+    let group = rest.window::<N, P>(packet, 4)?;
+    let sources = be16(head, 2);
+    rest.at += 4 + N + usize::from(sources) * N + usize::from(head[1]) * 4;
+    if rest.at > rest.end {
+        return None;
+    }
+    let mut address = [0; 16];
+    if N == 4 {
+        address = Address::v4([group[0], group[1], group[2], group[3]]).0;
+    } else {
+        address.copy_from_slice(group);
+    }
+    Some(Record { kind: head[0], sources, group: Address(address) })
+}
+
+/// RFC 3376 4.2.12, RFC 3810 5.2.12.
+#[inline(always)]
+fn meaning(kind: u8, sources: u16) -> Option<Meaning> {
+    match (kind, sources) {
+        // MODE_IS_INCLUDE with sources, MODE_IS_EXCLUDE.
+        (1, 1..) | (2, _) => Some(Meaning::Present),
+        // CHANGE_TO_INCLUDE nothing; BLOCK_OLD_SOURCES.
+        (3, 0) | (6, 1..) => Some(Meaning::Leave),
+        // CHANGE_TO_INCLUDE sources, CHANGE_TO_EXCLUDE, ALLOW_NEW_SOURCES.
+        (3, _) | (4, _) | (5, 1..) => Some(Meaning::Join),
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn is_group(address: &Address) -> bool {
+    let a = &address.0;
+    // ::ffff:224.0.0.0/100, or ff00::/8.
+    a[0] == 0xff || (a[0] == 0 && a[10] == 0xff && a[11] == 0xff && a[12] >> 4 == 14)
+}
+
+#[inline(always)]
+fn pseudo_header(header: &[u8; 40], length: usize) -> u64 {
+    let mut sum = length as u64 + 58;
+    for word in 2..10 {
+        sum += u64::from(be32(header, word * 4));
+    }
+    sum
+}
+
+/// Whether the message's checksum is right, or the message too long to find out.
+#[inline(always)]
+fn checksum_holds<'p, P: Packet<'p>, S: Sink>(packet: P, span: Span, seed: u64, sink: &mut S) -> bool {
+    if span.len() > MAX_CHECKED {
+        sink.detail(Reason::ChecksumUnchecked, 1);
+        return true;
+    }
+    let mut sum = seed;
+    let mut rest = span;
+    for _ in 0..MAX_CHECKED / 4 {
+        let Some(word) = rest.window::<4, P>(packet, 0) else { break };
+        sum += u64::from(be32(word, 0));
+        rest.at += 4;
+    }
+    // Up to three octets are left of an odd length.
+    for shift in [24, 16, 8] {
+        let Some(octet) = rest.window::<1, P>(packet, 0) else { break };
+        sum += u64::from(octet[0]) << shift;
+        rest.at += 1;
+    }
+    fold(sum) == 0xffff
+}
