@@ -2,12 +2,12 @@
 
 use core::{arch::asm, marker::PhantomData};
 
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use sender_common::Packet;
 
 /// Offsets stay below this, so that the verifier sees them stay below 64 KiB. No driver gives an XDP program without
 /// multi-buffer support a longer packet.
-const REACH: usize = 0x3fff;
+pub const REACH: usize = 0x3fff;
 
 /// A received frame.
 #[derive(Clone, Copy)]
@@ -20,7 +20,8 @@ pub struct Frame<'p> {
 impl<'p> Frame<'p> {
     /// The frame that the program was called for.
     #[inline(always)]
-    pub fn of(ctx: &'p XdpContext) -> Self {
+    pub fn of(ctx: *mut xdp_md) -> Self {
+        let ctx = XdpContext::new(ctx);
         Self { data: ctx.data(), end: ctx.data_end(), packet: PhantomData }
     }
 }

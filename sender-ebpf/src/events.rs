@@ -14,8 +14,8 @@ pub const HELD: Told = 1;
 pub const LOST: Told = 2;
 
 /// Puts an event into the ring, if its source may make one.
-#[inline(never)]
-pub fn tell(event: &Event) -> Told {
+#[unsafe(no_mangle)]
+pub extern "C" fn tell(event: &Event) -> Told {
     if !may_tell(&event.source, event.time) {
         return HELD;
     }
@@ -47,9 +47,9 @@ fn may_tell(source: &Address, now: u64) -> bool {
 }
 
 /// Notes a receiver that isn't in the table: known, if it was announced or its title is open.
-#[inline(never)]
-pub fn first_seen(key: &ReceiverKey, title: TitleEntry, ssrc: u32, now: u64) -> bool {
-    let mut flags = if title.is_open() { Receiver::KNOWN } else { 0 };
+#[unsafe(no_mangle)]
+pub extern "C" fn first_seen(key: &ReceiverKey, title: u32, ssrc: u32, now: u64) -> u32 {
+    let mut flags = if TitleEntry(title).is_open() { Receiver::KNOWN } else { 0 };
     let mut receiver = Receiver { first: now, ssrc, ..Receiver::default() };
     // SAFETY: entries are removed by user space only, and then reused no sooner than this run has ended (RCU).
     let expected = unsafe { maps::EXPECTED.get(key) }.or_else(|| {
@@ -66,5 +66,5 @@ pub fn first_seen(key: &ReceiverKey, title: TitleEntry, ssrc: u32, now: u64) -> 
         }
     }
     receiver.flags = flags;
-    maps::RECEIVERS.insert(key, &receiver, 0).is_ok()
+    maps::RECEIVERS.insert(key, &receiver, 0).is_ok() as u32
 }

@@ -3,6 +3,8 @@
 use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use aya_log_ebpf::{info, warn};
 
+use sender_common::Address;
+
 use crate::maps;
 
 const MALFORMED: u32 = 0;
@@ -26,8 +28,8 @@ fn is_due(kind: u32) -> bool {
 }
 
 /// A packet was malformed. User space puts the reason's name for its number.
-#[inline(never)]
-pub fn malformed(reason: u32) -> u32 {
+#[unsafe(no_mangle)]
+pub extern "C" fn log_malformed(reason: u32) -> u32 {
     if is_due(MALFORMED) {
         warn!((), "malformed packet passed on, reason {}", reason);
     }
@@ -35,17 +37,18 @@ pub fn malformed(reason: u32) -> u32 {
 }
 
 /// Another querier than before.
-#[inline(never)]
-pub fn querier(address: &[u8; 16]) -> u32 {
+#[unsafe(no_mangle)]
+pub extern "C" fn log_querier(high: u64, low: u64) -> u32 {
     if is_due(QUERIER) {
-        info!((), "multicast querier: {:i}", *address);
+        let address = Address::from_words(high, low).octets();
+        info!((), "multicast querier: {:i}", address);
     }
     0
 }
 
 /// The event ring is full.
-#[inline(never)]
-pub fn events_lost() -> u32 {
+#[unsafe(no_mangle)]
+pub extern "C" fn log_events_lost() -> u32 {
     if is_due(EVENTS_LOST) {
         warn!((), "events lost: nobody empties the ring");
     }

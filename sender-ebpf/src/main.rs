@@ -13,8 +13,10 @@
 mod access;
 mod count;
 mod events;
+mod groups;
 mod log;
 mod maps;
+mod reports;
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 use sender_common::{Class, Reason, inspect};
@@ -22,11 +24,11 @@ use sender_common::{Class, Reason, inspect};
 /// Counts one packet and passes it on.
 #[xdp]
 pub fn sender(ctx: XdpContext) -> u32 {
-    let Some(mut count) = count::Count::begin() else { return xdp_action::XDP_PASS };
-    let reason = inspect(access::Frame::of(&ctx), &mut count);
+    let Some(mut count) = count::Count::begin(ctx.ctx) else { return xdp_action::XDP_PASS };
+    let reason = inspect(access::Frame::of(ctx.ctx), &mut count);
     count.add(reason, 1);
     if matches!(reason.class(), Class::Malformed) {
-        log::malformed(reason as u32);
+        log::log_malformed(reason as u32);
     }
     if count.absorb {
         count.add(Reason::Absorbed, 1);
