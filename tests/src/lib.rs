@@ -1,1 +1,3 @@
 //! The lab: a test network in namespaces, for tests, demo and operators alike.
+
+pub mod skip;
