@@ -26,6 +26,32 @@ pub struct Event {
     pub group: Address,
 }
 
+impl Event {
+    /// Reads a record from the ring buffer; `None` if it is too short to be one.
+    pub fn from_bytes(record: &[u8]) -> Option<Self> {
+        let record: &[u8; 56] = record.first_chunk()?;
+        let word = |at: usize| u32::from_ne_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);
+        let address = |at: usize| {
+            let mut octets = [0; 16];
+            octets.copy_from_slice(&record[at..at + 16]);
+            Address::v6(octets)
+        };
+        let mut time = [0; 8];
+        time.copy_from_slice(&record[..8]);
+        Some(Self {
+            time: u64::from_ne_bytes(time),
+            kind: word(8),
+            title: word(12),
+            ssrc: word(16),
+            port: u16::from_ne_bytes([record[20], record[21]]),
+            hops: record[22],
+            detail: record[23],
+            source: address(24),
+            group: address(40),
+        })
+    }
+}
+
 /// What an [`Event`] tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]

@@ -2,11 +2,11 @@
 
 use crate::{
     layout::{Address, Hops, TitleEntry},
-    membership::{self, Change, Query},
+    membership::{self, Change, List, Query},
     network::{self, Ip, protocol},
     packet::{Packet, Span, be16},
     reason::Reason,
-    rtcp::{self, Compound},
+    rtcp::{self, Compound, Walked},
 };
 
 /// A receiver report that has been found right.
@@ -47,6 +47,60 @@ pub trait Sink {
     fn distance(&mut self, source: &Address, hops: Hops);
     /// Counts what comes on top of the outcome.
     fn detail(&mut self, reason: Reason, count: u64);
+
+    /// Reads an IGMP message. The XDP program has this done by a function of its own, which the verifier looks at once.
+    #[inline(always)]
+    fn igmp<'p, P: Packet<'p>>(&mut self, packet: P, ip: &Ip<'p>) -> Reason
+    where
+        Self: Sized,
+    {
+        membership::igmp(packet, ip, self)
+    }
+
+    /// Reads a UDP datagram to one of our ports, as [`Sink::igmp`] does.
+    #[inline(always)]
+    fn rtcp<'p, P: Packet<'p>>(&mut self, packet: P, ip: &Ip<'p>) -> Reason
+    where
+        Self: Sized,
+    {
+        rtcp(packet, ip, self)
+    }
+
+    /// Walks an RTCP compound, as [`Sink::igmp`] does.
+    #[inline(always)]
+    fn walk<'p, P: Packet<'p>>(&mut self, packet: P, span: Span, ssrc: u32) -> Walked
+    where
+        Self: Sized,
+    {
+        rtcp::walk(packet, span, ssrc)
+    }
+
+    /// Sums a message up for its checksum, as [`Sink::igmp`] does.
+    #[inline(always)]
+    fn checksum<'p, P: Packet<'p>>(&mut self, packet: P, span: Span, seed: u64) -> u64
+    where
+        Self: Sized,
+    {
+        membership::checksum(packet, span, seed)
+    }
+
+    /// Walks the records of a report, as [`Sink::igmp`] does. `N`: the length of an address, which tells IGMP from MLD.
+    #[inline(always)]
+    fn records<'p, const N: usize, P: Packet<'p>>(&mut self, packet: P, list: &List) -> Reason
+    where
+        Self: Sized,
+    {
+        membership::records::<N, P, Self>(packet, list, self)
+    }
+
+    /// Reads an ICMPv6 message, as [`Sink::igmp`] does.
+    #[inline(always)]
+    fn mld<'p, P: Packet<'p>>(&mut self, packet: P, ip: &Ip<'p>) -> Reason
+    where
+        Self: Sized,
+    {
+        membership::mld(packet, ip, self)
+    }
 }
 
 /// Says what a packet is; exactly one outcome. What it means for us goes to the sink.
@@ -56,8 +110,8 @@ pub fn inspect<'p, P: Packet<'p>, S: Sink>(packet: P, sink: &mut S) -> Reason {
         Ok(ip) => match ip.protocol {
             protocol::UDP => udp(packet, &ip, sink),
             protocol::TCP => tcp(packet, &ip, sink),
-            protocol::IGMP if matches!(ip.header, network::Header::V4(_)) => membership::igmp(packet, &ip, sink),
-            protocol::ICMP6 => membership::mld(packet, &ip, sink),
+            protocol::IGMP if matches!(ip.header, network::Header::V4(_)) => sink.igmp(packet, &ip),
+            protocol::ICMP6 => sink.mld(packet, &ip),
             _ => Reason::OtherProtocol,
         },
         Err(reason) => reason,
@@ -67,10 +121,14 @@ pub fn inspect<'p, P: Packet<'p>, S: Sink>(packet: P, sink: &mut S) -> Reason {
 #[inline(always)]
 fn udp<'p, P: Packet<'p>, S: Sink>(packet: P, ip: &Ip<'p>, sink: &mut S) -> Reason {
     let Some(header) = ip.payload.window::<8, P>(packet, 0) else { return Reason::UdpShort };
+    if sink.wants_port(be16(header, 2)) { sink.rtcp(packet, ip) } else { Reason::UdpForeign }
+}
+
+/// Reads a UDP datagram to one of our ports.
+#[inline(always)]
+pub fn rtcp<'p, P: Packet<'p>, S: Sink>(packet: P, ip: &Ip<'p>, sink: &mut S) -> Reason {
+    let Some(header) = ip.payload.window::<8, P>(packet, 0) else { return Reason::UdpShort };
     let (port, to) = (be16(header, 0), be16(header, 2));
-    if !sink.wants_port(to) {
-        return Reason::UdpForeign;
-    }
     let length = usize::from(be16(header, 4));
     if length < 8 || length > ip.payload.len() {
         return Reason::UdpShort;
@@ -84,10 +142,10 @@ fn udp<'p, P: Packet<'p>, S: Sink>(packet: P, ip: &Ip<'p>, sink: &mut S) -> Reas
     if !ip.checksum_holds(packet) {
         return Reason::IpChecksum;
     }
-    match rtcp::parse(packet, span, title.is_protected()) {
+    match rtcp::parse(packet, span, title.is_protected(), sink) {
         Ok(compound) => {
-            if compound.unknown > 0 {
-                sink.detail(Reason::RtcpUnknown, u64::from(compound.unknown));
+            if compound.unknown {
+                sink.detail(Reason::RtcpUnknown, 1);
             }
             if compound.bye_other {
                 sink.detail(Reason::ByeOther, 1);

@@ -2,21 +2,64 @@
 
 use crate::reason::Reason;
 
-/// An IP address as the maps keep it: 16 octets, IPv4 as IPv4-mapped IPv6 (`::ffff:a.b.c.d`).
+/// An IP address as the maps keep it: 16 octets in network order, IPv4 as IPv4-mapped IPv6 (`::ffff:a.b.c.d`). Two words, so that
+/// the program moves it in two steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 #[repr(C)]
-pub struct Address(pub [u8; 16]);
+pub struct Address {
+    high: u64,
+    low: u64,
+}
 
 impl Address {
+    /// `::`, which also stands for "none".
+    pub const UNSPECIFIED: Self = Self { high: 0, low: 0 };
+    /// `0.0.0.0`.
+    pub const UNSPECIFIED_V4: Self = Self::v4([0; 4]);
+
     /// The IPv4-mapped form.
     #[inline(always)]
-    pub const fn v4(o: [u8; 4]) -> Self {
-        Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, o[0], o[1], o[2], o[3]])
+    pub const fn v4(octets: [u8; 4]) -> Self {
+        Self { high: 0, low: (0xffff_0000_0000 | u32::from_be_bytes(octets) as u64).to_be() }
+    }
+
+    /// From 16 octets.
+    #[inline(always)]
+    pub const fn v6(o: [u8; 16]) -> Self {
+        Self {
+            high: u64::from_ne_bytes([o[0], o[1], o[2], o[3], o[4], o[5], o[6], o[7]]),
+            low: u64::from_ne_bytes([o[8], o[9], o[10], o[11], o[12], o[13], o[14], o[15]]),
+        }
+    }
+
+    /// The 16 octets.
+    #[inline(always)]
+    pub const fn octets(self) -> [u8; 16] {
+        let bits = (u64::from_be(self.high) as u128) << 64 | u64::from_be(self.low) as u128;
+        bits.to_be_bytes()
+    }
+
+    /// The two halves, as they lie in memory.
+    #[inline(always)]
+    pub const fn words(self) -> [u64; 2] {
+        [self.high, self.low]
+    }
+
+    /// From the two halves.
+    #[inline(always)]
+    pub const fn from_words(high: u64, low: u64) -> Self {
+        Self { high, low }
+    }
+
+    /// Whether it is a multicast group: 224.0.0.0/4 or ff00::/8.
+    #[inline(always)]
+    pub const fn is_group(self) -> bool {
+        u64::from_be(self.high) >> 56 == 0xff || (self.high == 0 && u64::from_be(self.low) >> 28 == 0xf_fffe)
     }
 
     /// As `std` and `core` know it; an IPv4-mapped one as IPv4.
     pub fn ip(self) -> core::net::IpAddr {
-        core::net::Ipv6Addr::from(self.0).to_canonical()
+        core::net::Ipv6Addr::from_octets(self.octets()).to_canonical()
     }
 }
 
@@ -24,7 +67,7 @@ impl From<core::net::IpAddr> for Address {
     fn from(ip: core::net::IpAddr) -> Self {
         match ip {
             core::net::IpAddr::V4(ip) => Self::v4(ip.octets()),
-            core::net::IpAddr::V6(ip) => Self(ip.octets()),
+            core::net::IpAddr::V6(ip) => Self::v6(ip.octets()),
         }
     }
 }
@@ -171,7 +214,9 @@ pub struct Receiver {
     /// `KNOWN`, `LOSS`, `LEFT`.
     pub flags: u8,
     /// Always zero.
-    pub reserved: [u8; 5],
+    pub reserved: u8,
+    /// Always zero.
+    pub reserved_too: u32,
 }
 
 impl Receiver {
@@ -336,6 +381,7 @@ mod tests {
         for text in ["10.77.0.1", "239.192.0.1", "fd77::1", "ff3e::8000:1"] {
             let ip: core::net::IpAddr = text.parse().expect("a literal");
             assert_eq!(Address::from(ip).ip(), ip);
+            assert_eq!(Address::from(ip).is_group(), ip.is_multicast());
         }
     }
 

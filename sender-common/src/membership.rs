@@ -47,13 +47,14 @@ impl Protocol {
 
 /// What a record means for its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
 pub enum Meaning {
     /// The host wants the group now: a change.
-    Join,
+    Join = 1,
     /// The host doesn't want it any more (or blocks a source: with source-specific groups that is the same).
-    Leave,
+    Leave = 2,
     /// The host wants it still: the answer to a query.
-    Present,
+    Present = 3,
 }
 
 /// One record.
@@ -105,11 +106,11 @@ pub fn igmp<'p, P: Packet<'p>, S: Sink>(packet: P, ip: &Ip<'p>, sink: &mut S) ->
         0x16 => (Protocol::Igmp2, Meaning::Join, Reason::IgmpV2Report),
         0x17 => (Protocol::Igmp2, Meaning::Leave, Reason::IgmpV2Leave),
         _ => {
-            let list = List { at: span.at + 8, end: span.end, count: be16(head, 6), source, protocol: Protocol::Igmp3 };
-            return records::<4, P, S>(packet, &list, sink);
+            let list = List { span: Span { at: span.at + 8, end: span.end }, count: be16(head, 6), source };
+            return sink.records::<4, P>(packet, &list);
         }
     };
-    if !is_group(&group) {
+    if !group.is_group() {
         return Reason::IgmpAddress;
     }
     sink.change(&Change { source, group, protocol, meaning });
@@ -141,18 +142,18 @@ pub fn mld<'p, P: Packet<'p>, S: Sink>(packet: P, ip: &Ip<'p>, sink: &mut S) -> 
     // RFC 3810 5.1.14, 5.2.13: fe80::/10 or, while an address is still being chosen, ::.
     let source = ip.source();
     let link_local = header[8] == 0xfe && header[9] & 0xc0 == 0x80;
-    if ip.ttl != 1 || !(link_local || source == Address([0; 16])) {
+    if ip.ttl != 1 || !(link_local || source == Address::UNSPECIFIED) {
         return Reason::MldOffLink;
     }
     if !checksum_holds(packet, span, pseudo_header(header, span.len()), sink) {
         return Reason::MldChecksum;
     }
     if head[0] == 143 {
-        let list = List { at: span.at + 8, end: span.end, count: be16(head, 6), source, protocol: Protocol::Mld2 };
-        return records::<16, P, S>(packet, &list, sink);
+        let list = List { span: Span { at: span.at + 8, end: span.end }, count: be16(head, 6), source };
+        return sink.records::<16, P>(packet, &list);
     }
     let Some(group) = span.window::<16, P>(packet, 8) else { return Reason::Icmp6Short };
-    let group = Address(*group);
+    let group = Address::v6(*group);
     let (meaning, reason) = match head[0] {
         130 => {
             let protocol = if span.len() >= 28 { Protocol::Mld2 } else { Protocol::Mld1 };
@@ -162,7 +163,7 @@ pub fn mld<'p, P: Packet<'p>, S: Sink>(packet: P, ip: &Ip<'p>, sink: &mut S) -> 
         131 => (Meaning::Join, Reason::MldV1Report),
         _ => (Meaning::Leave, Reason::MldV1Done),
     };
-    if !is_group(&group) {
+    if !group.is_group() {
         return Reason::MldAddress;
     }
     sink.change(&Change { source, group, protocol: Protocol::Mld1, meaning });
@@ -170,39 +171,42 @@ pub fn mld<'p, P: Packet<'p>, S: Sink>(packet: P, ip: &Ip<'p>, sink: &mut S) -> 
 }
 
 /// The records of an IGMPv3 or MLDv2 report, and whose they are.
-struct List {
-    at: usize,
-    end: usize,
-    count: u16,
-    source: Address,
-    protocol: Protocol,
+#[derive(Clone, Copy, Debug)]
+pub struct List {
+    /// Where they lie.
+    pub span: Span,
+    /// How many there are said to be.
+    pub count: u16,
+    /// Who sent them.
+    pub source: Address,
 }
 
 /// Walks the list twice: once to see that all of it is right, once to tell. `N` is the length of an address.
 #[inline(always)]
-fn records<'p, const N: usize, P: Packet<'p>, S: Sink>(packet: P, list: &List, sink: &mut S) -> Reason {
+pub fn records<'p, const N: usize, P: Packet<'p>, S: Sink>(packet: P, list: &List, sink: &mut S) -> Reason {
     let is_igmp = N == 4;
+    let protocol = if is_igmp { Protocol::Igmp3 } else { Protocol::Mld2 };
     let count = usize::from(list.count);
-    let mut rest = Span { at: list.at, end: list.end };
+    let mut rest = list.span;
     for n in 0..MAX_RECORDS {
         if n >= count {
             break;
         }
         match record::<N, P>(packet, &mut rest) {
-            Some(Record { kind: 1..=6, group, .. }) if is_group(&group) => {}
+            Some(Record { kind: 1..=6, group, .. }) if group.is_group() => {}
             Some(Record { kind: 1..=6, .. }) => return if is_igmp { Reason::IgmpAddress } else { Reason::MldAddress },
             Some(_) => return if is_igmp { Reason::IgmpRecord } else { Reason::MldRecord },
             None => return if is_igmp { Reason::IgmpShort } else { Reason::Icmp6Short },
         }
     }
-    let mut rest = Span { at: list.at, end: list.end };
+    let mut rest = list.span;
     for n in 0..MAX_RECORDS {
         if n >= count {
             break;
         }
         let Some(record) = record::<N, P>(packet, &mut rest) else { break };
         let Some(meaning) = meaning(record.kind, record.sources) else { continue };
-        sink.change(&Change { source: list.source, group: record.group, protocol: list.protocol, meaning });
+        sink.change(&Change { source: list.source, group: record.group, protocol, meaning });
     }
     if count > MAX_RECORDS {
         sink.detail(Reason::RecordsExcess, (count - MAX_RECORDS) as u64);
@@ -226,13 +230,12 @@ fn record<'p, const N: usize, P: Packet<'p>>(packet: P, rest: &mut Span) -> Opti
     if rest.at > rest.end {
         return None;
     }
-    let mut address = [0; 16];
-    if N == 4 {
-        address = Address::v4([group[0], group[1], group[2], group[3]]).0;
+    let group = if N == 4 {
+        Address::v4([group[0], group[1], group[2], group[3]])
     } else {
-        address.copy_from_slice(group);
-    }
-    Some(Record { kind: head[0], sources, group: Address(address) })
+        Address::v6(*group.first_chunk()?)
+    };
+    Some(Record { kind: head[0], sources, group })
 }
 
 /// RFC 3376 4.2.12, RFC 3810 5.2.12.
@@ -247,13 +250,6 @@ fn meaning(kind: u8, sources: u16) -> Option<Meaning> {
         (3, _) | (4, _) | (5, 1..) => Some(Meaning::Join),
         _ => None,
     }
-}
-
-#[inline(always)]
-fn is_group(address: &Address) -> bool {
-    let a = &address.0;
-    // ::ffff:224.0.0.0/100, or ff00::/8.
-    a[0] == 0xff || (a[0] == 0 && a[10] == 0xff && a[11] == 0xff && a[12] >> 4 == 14)
 }
 
 #[inline(always)]
@@ -272,6 +268,12 @@ fn checksum_holds<'p, P: Packet<'p>, S: Sink>(packet: P, span: Span, seed: u64, 
         sink.detail(Reason::ChecksumUnchecked, 1);
         return true;
     }
+    sink.checksum(packet, span, seed) == 0xffff
+}
+
+/// The ones'-complement sum of a message of up to [`MAX_CHECKED`] octets, begun with `seed`.
+#[inline(always)]
+pub fn checksum<'p, P: Packet<'p>>(packet: P, span: Span, seed: u64) -> u64 {
     let mut sum = seed;
     let mut rest = span;
     for _ in 0..MAX_CHECKED / 4 {
@@ -285,5 +287,5 @@ fn checksum_holds<'p, P: Packet<'p>, S: Sink>(packet: P, span: Span, seed: u64, 
         sum += u64::from(octet[0]) << shift;
         rest.at += 1;
     }
-    fold(sum) == 0xffff
+    fold(sum)
 }

@@ -58,6 +58,20 @@ pub struct Ip<'p> {
 }
 
 impl<'p> Ip<'p> {
+    /// The IPv4 packet whose header begins at `at`, its payload found before.
+    #[inline(always)]
+    pub fn v4_again<P: Packet<'p>>(packet: P, at: usize, payload: Span) -> Option<Self> {
+        let header = packet.window::<20>(at)?;
+        Some(Self { header: Header::V4(header), at, protocol: header[9], ttl: header[8], payload })
+    }
+
+    /// The IPv6 packet whose header begins at `at`, its payload and what that is found before.
+    #[inline(always)]
+    pub fn v6_again<P: Packet<'p>>(packet: P, at: usize, payload: Span, protocol: u8) -> Option<Self> {
+        let header = packet.window::<40>(at)?;
+        Some(Self { header: Header::V6(header), at, protocol, ttl: header[7], payload })
+    }
+
     /// Who sent it.
     #[inline(always)]
     pub fn source(&self) -> Address {
@@ -115,9 +129,11 @@ pub(crate) fn fold(sum: u64) -> u64 {
 
 #[inline(always)]
 fn v6(header: &[u8; 40], at: usize) -> Address {
-    let mut address = [0; 16];
-    address.copy_from_slice(&header[at..at + 16]);
-    Address(address)
+    let word = |at: usize| {
+        let h = header;
+        u64::from_ne_bytes([h[at], h[at + 1], h[at + 2], h[at + 3], h[at + 4], h[at + 5], h[at + 6], h[at + 7]])
+    };
+    Address::from_words(word(at), word(at + 8))
 }
 
 /// Finds the IP payload of a frame. What isn't for us, and what is broken, comes back as the reason.

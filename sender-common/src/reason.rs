@@ -32,6 +32,12 @@ macro_rules! reasons {
                 match self { $($(Reason::$variant => $name,)+)+ }
             }
 
+            /// The reason with this number; [`Reason::NotIp`] for a number that is none.
+            #[inline(always)]
+            pub const fn from_number(number: u32) -> Self {
+                match number { $($(n if n == Reason::$variant as u32 => Reason::$variant,)+)+ _ => Reason::NotIp }
+            }
+
             /// What the counter counts, in one line.
             pub const fn description(self) -> &'static str {
                 match self { $($(Reason::$variant => $description,)+)+ }
@@ -106,7 +112,7 @@ reasons! {
         NewReceiverLost "new_receiver_lost" "Receivers that couldn't be noted: the table refused them",
         Bye "bye" "RTCP BYE of the reporter itself",
         ByeOther "bye_other" "RTCP BYE for somebody else than the reporter: ignored",
-        RtcpUnknown "rtcp_unknown" "RTCP packets of unknown type within a valid compound",
+        RtcpUnknown "rtcp_unknown" "Valid compounds with an RTCP packet of unknown type in them",
         SsrcMismatch "ssrc_mismatch" "Reports of a known receiver's address with another SSRC than agreed on",
         GroupJoin "group_join" "Records that join one of our groups",
         GroupLeave "group_leave" "Records that leave one of our groups",

@@ -1,6 +1,7 @@
 //! RTCP compound packets: walked packet by packet and checked as RFC 3550 A.2 asks, before anything of them counts.
 
 use crate::{
+    inspect::Sink,
     packet::{Packet, Span, be16, be32},
     reason::Reason,
 };
@@ -47,14 +48,14 @@ pub struct Compound {
     pub bye: bool,
     /// It says BYE for somebody else.
     pub bye_other: bool,
-    /// Packets of unknown type in it.
-    pub unknown: u8,
+    /// There are packets of unknown type in it.
+    pub unknown: bool,
 }
 
 /// Reads and checks a compound. Of a `protected` one (SRTCP) only the first 8 octets are in clear: it is right if they are
 /// and if the first packet leaves room for the SRTCP trailer; loss and BYE stay unread.
 #[inline(always)]
-pub fn parse<'p, P: Packet<'p>>(packet: P, span: Span, protected: bool) -> Result<Compound, Reason> {
+pub fn parse<'p, P: Packet<'p>, S: Sink>(packet: P, span: Span, protected: bool, sink: &mut S) -> Result<Compound, Reason> {
     let first = span.window::<8, P>(packet, 0).ok_or(Reason::RtcpShort)?;
     if first[0] >> 6 != 2 {
         return Err(Reason::RtcpVersion);
@@ -66,7 +67,7 @@ pub fn parse<'p, P: Packet<'p>>(packet: P, span: Span, protected: bool) -> Resul
     }
     let sender = first[1] == kind::SR;
     let mut compound =
-        Compound { ssrc: be32(first, 4), sender, loss: None, bye: false, bye_other: false, unknown: 0 };
+        Compound { ssrc: be32(first, 4), sender, loss: None, bye: false, bye_other: false, unknown: false };
     if protected {
         let declared = length(be16(first, 2));
         return match declared {
@@ -77,7 +78,7 @@ pub fn parse<'p, P: Packet<'p>>(packet: P, span: Span, protected: bool) -> Resul
     }
     let count = first[0] & 31;
     let blocks = if sender { 28 } else { 8 };
-    walk(packet, span, &mut compound)?;
+    sink.walk(packet, span, compound.ssrc).into_compound(&mut compound)?;
     if count > 0 {
         let block = span.window::<8, P>(packet, blocks).ok_or(Reason::RtcpCount)?;
         // 24 bits with a sign.
@@ -107,51 +108,85 @@ fn least(first: u8, kind: u8) -> usize {
     }
 }
 
+/// What a walk through a compound has found: an error, or a set of [`BYE`], [`BYE_OTHER`] and [`UNKNOWN`]. One number, so that
+/// it can be the answer of a BPF function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Walked(pub u32);
+
+const BYE: u32 = 1;
+const BYE_OTHER: u32 = 2;
+const UNKNOWN: u32 = 4;
+const WRONG: u32 = 0x100;
+
+impl Walked {
+    /// The compound is wrong.
+    #[inline(always)]
+    pub const fn wrong(reason: Reason) -> Self {
+        Self(WRONG | reason as u32)
+    }
+
+    #[inline(always)]
+    fn into_compound(self, compound: &mut Compound) -> Result<(), Reason> {
+        if self.0 & WRONG != 0 {
+            return Err(Reason::from_number(self.0 & 0xff));
+        }
+        compound.bye = self.0 & BYE != 0;
+        compound.bye_other = self.0 & BYE_OTHER != 0;
+        compound.unknown = self.0 & UNKNOWN != 0;
+        Ok(())
+    }
+}
+
+/// Walks the whole compound of the reporter `ssrc`, packet by packet.
 #[inline(always)]
-fn walk<'p, P: Packet<'p>>(packet: P, span: Span, compound: &mut Compound) -> Result<(), Reason> {
+pub fn walk<'p, P: Packet<'p>>(packet: P, span: Span, ssrc: u32) -> Walked {
     let mut rest = span;
+    let mut found = 0;
     for _ in 0..MAX_PACKETS {
-        let header = rest.window::<4, P>(packet, 0).ok_or(Reason::RtcpLength)?;
-        if header[0] >> 6 != 2 {
-            return Err(Reason::RtcpVersion);
-        }
-        let declared = length(be16(header, 2));
-        let mut end = rest.at + declared;
-        if end > rest.end {
-            return Err(Reason::RtcpLength);
-        }
-        if header[0] & 0x20 != 0 {
-            // Only the last packet may be padded, and the first one never is unless it is the last one too… which it
-            // can't be: a compound has at least an SDES behind its report, or is one report without padding.
-            if end != rest.end || rest.at == span.at {
-                return Err(Reason::RtcpPadding);
-            }
-            let last = packet.window::<1>(end - 1).ok_or(Reason::RtcpLength)?;
-            let padding = usize::from(last[0]);
-            if padding == 0 || padding % 4 != 0 || padding > declared - 4 {
-                return Err(Reason::RtcpPadding);
-            }
-            end -= padding;
-        }
-        if end - rest.at < least(header[0], header[1]) {
-            return Err(Reason::RtcpCount);
-        }
+        let (header, declared) = match step(packet, span, rest) {
+            Ok(step) => step,
+            Err(reason) => return Walked::wrong(reason),
+        };
         match header[1] {
             kind::BYE if header[0] & 31 > 0 => {
-                let ssrc = rest.window::<4, P>(packet, 4).ok_or(Reason::RtcpCount)?;
-                if be32(ssrc, 0) == compound.ssrc {
-                    compound.bye = true;
-                } else {
-                    compound.bye_other = true;
-                }
+                let Some(leaves) = rest.window::<4, P>(packet, 4) else { return Walked::wrong(Reason::RtcpCount) };
+                found |= if be32(leaves, 0) == ssrc { BYE } else { BYE_OTHER };
             }
             kind::SR..=kind::XR => {}
-            _ => compound.unknown = compound.unknown.wrapping_add(1),
+            _ => found |= UNKNOWN,
         }
         rest.at += declared;
         if rest.at == rest.end {
-            return Ok(());
+            return Walked(found);
         }
     }
-    Err(Reason::RtcpPackets)
+    Walked::wrong(Reason::RtcpPackets)
+}
+
+/// Checks the packet at the beginning of `rest`: its header and its declared length.
+#[inline(always)]
+fn step<'p, P: Packet<'p>>(packet: P, span: Span, rest: Span) -> Result<(&'p [u8; 4], usize), Reason> {
+    let header = rest.window::<4, P>(packet, 0).ok_or(Reason::RtcpLength)?;
+    if header[0] >> 6 != 2 {
+        return Err(Reason::RtcpVersion);
+    }
+    let declared = length(be16(header, 2));
+    let end = rest.at + declared;
+    if end > rest.end {
+        return Err(Reason::RtcpLength);
+    }
+    let mut content = declared;
+    if header[0] & 0x20 != 0 {
+        // Only the last packet may be padded; and not the first, even if it is the last too (RFC 3550 A.2).
+        if end != rest.end || rest.at == span.at {
+            return Err(Reason::RtcpPadding);
+        }
+        let last = packet.window::<1>(end - 1).ok_or(Reason::RtcpLength)?;
+        let padding = usize::from(last[0]);
+        if padding == 0 || padding % 4 != 0 || padding > declared - 4 {
+            return Err(Reason::RtcpPadding);
+        }
+        content -= padding;
+    }
+    if content < least(header[0], header[1]) { Err(Reason::RtcpCount) } else { Ok((header, declared)) }
 }
