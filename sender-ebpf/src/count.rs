@@ -1,13 +1,19 @@
 //! The parser's sink: what a packet means for us, kept in the maps.
 
-use core::{arch::asm, intrinsics::{AtomicOrdering, atomic_xchg}};
+use core::{
+    arch::asm,
+    intrinsics::{AtomicOrdering, atomic_xchg},
+};
 
 use aya_ebpf::{bindings::xdp_md, helpers::bpf_ktime_get_coarse_ns};
 use sender_common::{
-    packet::{Packet, Span}, network::{Header, Ip}, rtcp::Walked, Address, Change, Counters, Distance, Event, EventKind, Hops, Querier, Reason, Receiver, ReceiverKey, Report, Settings,
-    Sink, TitleEntry, TitleStats,
+    Address, Change, Counters, Distance, Event, EventKind, Hops, Querier, Reason, Receiver, ReceiverKey, Report,
+    Settings, Sink, TitleEntry, TitleStats,
     layout::{COUNTERS as ROOM, HOPS_BUCKETS, INTERVAL_SLOTS},
     membership::{List, Protocol, Query},
+    network::{Header, Ip},
+    packet::{Packet, Span},
+    rtcp::Walked,
 };
 
 use crate::{events, groups, log, maps, reports};
@@ -25,7 +31,12 @@ impl Count {
     /// `None` never happens: the maps have the entry. The verifier wants to see it asked.
     #[inline(always)]
     pub fn begin(ctx: *mut xdp_md) -> Option<Self> {
-        Some(Self { ctx, counters: maps::COUNTERS.get_ptr_mut(0)?, settings: maps::SETTINGS.get_ptr(0)?, absorb: false })
+        Some(Self {
+            ctx,
+            counters: maps::COUNTERS.get_ptr_mut(0)?,
+            settings: maps::SETTINGS.get_ptr(0)?,
+            absorb: false,
+        })
     }
 
     /// Adds to a counter of this CPU.

@@ -26,7 +26,7 @@ const SCRATCH: u32 = 4096;
 const PACKETS: u64 = 2_000_000;
 
 /// Nanoseconds per packet, and those of the yardstick.
-pub struct Figure {
+pub(crate) struct Figure {
     /// Of the engine.
     pub engine: f64,
     /// Of the bare work.
@@ -34,7 +34,7 @@ pub struct Figure {
 }
 
 /// A title of a million packets: passes of the sample, written one behind the other.
-pub fn long_title(directory: &Path, packets: u64) -> std::io::Result<PathBuf> {
+pub(crate) fn long_title(directory: &Path, packets: u64) -> std::io::Result<PathBuf> {
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("media/sample.ts");
     let media = Loop::open(&sample).map_err(std::io::Error::other)?;
     let path = directory.join("long.ts");
@@ -108,7 +108,7 @@ impl Rig {
 ///
 /// The first pass fills the frames; then every copy but the leading one finds them resident. With one cursor alone there
 /// is nothing to find: its frames are marked by a second cursor that runs right behind the leading one.
-pub fn resident(media: &Arc<Loop>, cursors: u32) -> Figure {
+pub(crate) fn resident(media: &Arc<Loop>, cursors: u32) -> Figure {
     let resident = media.packets_per_pass().min(RESIDENT) as u32;
     let pass = media.duration().to_nanos();
     let mut rig = Rig::new(media, cursors.max(2), resident);
@@ -151,7 +151,7 @@ fn bare_patch(memory: &mut [u8], frames: u64, cursors: u64, packets: u64) -> f64
 }
 
 /// `engine.encrypt`: one copy alone, every packet is made; beside AES-CTR and HMAC-SHA1 of the same bytes in one frame.
-pub fn encrypt(media: &Arc<Loop>, cursors: u32) -> Figure {
+pub(crate) fn encrypt(media: &Arc<Loop>, cursors: u32) -> Figure {
     // No resident frames: every copy makes every packet.
     let mut rig = Rig::new(media, cursors, 0);
     rig.skip(rig.step * 8);

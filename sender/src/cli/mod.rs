@@ -13,7 +13,8 @@ use clap::{Args, Parser, Subcommand};
 use sender::{
     check,
     config::{Config, Problems},
-    run::{self, RunOptions},
+    receive::{self, ReceiveArgs, ReceiveError},
+    run::{self, NotStarted, RunOptions},
     srtp::KeyFile,
 };
 
@@ -27,6 +28,7 @@ Examples:
   sender check -c sender.toml          what would run, and all that is wrong with it
   sender run -c sender.toml            run it, until Ctrl-C or SIGTERM
   sender key new news.key              a key file for a protected title
+  sender receive --help                the reference client
   sender run -c sender.toml --log debug,sender::xdp=trace
 
 To begin: copy deploy/sender.example.toml to sender.toml, name your interface and
@@ -70,6 +72,13 @@ Exit code 0 if it would run, 2 if not.
 Example:
   sender check -c sender.toml && systemctl restart sender")]
     Check(CheckArgs),
+    /// Receive one copy of a title: join, report, decrypt, put in order, write.
+    #[command(after_help = "\
+Examples:
+  sender receive -i eth0 --group 239.192.1.1:5004 --source 10.0.0.1 --feedback 10.0.0.1:6001 -o title.ts
+  sender receive -i eth0 --group 239.192.1.1:5004 --key-file news.key -o - | ffplay -
+  sender receive -i eth0 --group [ff3e::8001:1]:5004 --source fd77::1 -o udp://127.0.0.1:1234")]
+    Receive(Box<ReceiveArgs>),
     /// Make keys.
     #[command(subcommand)]
     Key(KeyCommand),
@@ -116,6 +125,7 @@ pub(crate) fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => run(args, cli.log.as_deref()),
         Command::Check(args) => check(&args, cli.log.as_deref()),
+        Command::Receive(args) => receive(&args, cli.log.as_deref()),
         Command::Key(KeyCommand::New { file }) => new_key(&file),
     };
     match result {
@@ -138,8 +148,9 @@ fn report(error: &anyhow::Error) -> ExitCode {
         }
         None => {
             eprintln!("{} {error:#}", paint("error:", "31;1"));
-            let refused = error.is::<log::BadFilter>();
-            ExitCode::from(if refused { REFUSED } else { FAILED })
+            let refused = error.is::<log::BadFilter>() || error.is::<NotStarted>();
+            let failed = error.downcast_ref().map_or(FAILED, ReceiveError::exit_code);
+            ExitCode::from(if refused { REFUSED } else { failed })
         }
     }
 }
@@ -170,6 +181,12 @@ fn check(args: &CheckArgs, filter: Option<&str>) -> anyhow::Result<()> {
         eprintln!("{} {warning}", paint("warning:", "33;1"));
     }
     survey.ready()?;
+    Ok(())
+}
+
+fn receive(args: &ReceiveArgs, filter: Option<&str>) -> anyhow::Result<()> {
+    log::start(filter, None)?;
+    receive::run(args)?;
     Ok(())
 }
 

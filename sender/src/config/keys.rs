@@ -56,11 +56,8 @@ pub(super) const TRANSMIT: &[KeySpec] = &[
     is("max_lateness", "\"200ms\""),
 ];
 
-pub(super) const RTCP: &[KeySpec] = &[
-    is("interval", "\"5s\""),
-    is("report_timeout", "\"30s\""),
-    derived("cname", "sender@ and the source address"),
-];
+pub(super) const RTCP: &[KeySpec] =
+    &[is("interval", "\"5s\""), is("report_timeout", "\"30s\""), derived("cname", "sender@ and the source address")];
 
 pub(super) const LOG: &[KeySpec] = &[is("level", "\"info\"")];
 

@@ -28,8 +28,8 @@ pub use self::{
     reader::{Origins, Section},
     units::{BitRate, ByteSize, Nanos},
     values::{
-        Cname, Cpus, Dscp, GroupAddress, GroupMac, HugePages, InterfaceName, LogLevel, Querier, RtpPort, Stagger, TitleName,
-        Ttl, Vlans, XdpAttach, XskMode,
+        Cname, Cpus, Dscp, GroupAddress, GroupMac, HugePages, InterfaceName, LogLevel, Querier, RtpPort, Stagger,
+        TitleName, Ttl, Vlans, XdpAttach, XskMode,
     },
 };
 

@@ -121,11 +121,7 @@ fn rtcp(s: &mut Reader<'_, '_, '_>) -> Option<Rtcp> {
         let remedy = format!("use at least twice the interval, better five times: \"{}\"", times(interval, 5));
         s.fault("report_timeout", Fault::new(what, remedy));
     }
-    Some(Rtcp {
-        interval: interval?,
-        report_timeout: report_timeout?,
-        cname: cname?,
-    })
+    Some(Rtcp { interval: interval?, report_timeout: report_timeout?, cname: cname? })
 }
 
 fn log(s: &mut Reader<'_, '_, '_>) -> Option<Log> {

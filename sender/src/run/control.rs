@@ -66,7 +66,7 @@ impl Control {
     ///
     /// # Errors
     /// What could not be had. What was set up before is taken down again.
-    pub(super) fn start(ready: Ready, plan: Plan, options: RunOptions) -> anyhow::Result<Self> {
+    pub(super) fn start(plan: Plan, ready: Ready, options: RunOptions) -> anyhow::Result<Self> {
         let signals = forward_signals()?;
         let queues = ready.config.network.queues.len();
         let mut counting = Counting::start(&ready, &plan)?;
@@ -136,8 +136,13 @@ impl Control {
             let worker = &self.workers[at];
             let extent = budgets[at].take(u32::try_from(title.media.packets_per_pass()).unwrap_or(u32::MAX));
             if u64::from(extent.count) < title.media.packets_per_pass() {
-                info!("title \"{}\": {} of {} packets stay resident, the others are encrypted for every copy: a larger \
-                    transmit.umem would keep them", title.name, extent.count, title.media.packets_per_pass());
+                info!(
+                    "title \"{}\": {} of {} packets stay resident, the others are encrypted for every copy: a larger \
+                    transmit.umem would keep them",
+                    title.name,
+                    extent.count,
+                    title.media.packets_per_pass()
+                );
             }
             let slot = streams[at];
             streams[at] += 1;
@@ -148,8 +153,14 @@ impl Control {
                 send(worker, Command::Start(cursors[at], Box::new(cursor)))?;
                 cursors[at] += 1;
             }
-            info!("title \"{}\": {} copies from {}, {:.3} s apart, SSRC {:08x}", title.name, title.copies.len(),
-                title.copies[0].group, title.stagger as f64 / 1e9, title.stream.ssrc());
+            info!(
+                "title \"{}\": {} copies from {}, {:.3} s apart, SSRC {:08x}",
+                title.name,
+                title.copies.len(),
+                title.copies[0].group,
+                title.stagger as f64 / 1e9,
+                title.stream.ssrc()
+            );
         }
         Ok(())
     }
@@ -208,7 +219,8 @@ impl Control {
 
     fn write_status(&self) -> anyhow::Result<()> {
         let Some(path) = &self.options.status else { return Ok(()) };
-        write_atomically(path, &self.status()).with_context(|| format!("the status can't be written to {}", path.display()))
+        write_atomically(path, &self.status())
+            .with_context(|| format!("the status can't be written to {}", path.display()))
     }
 
     fn status(&self) -> Status {
@@ -224,7 +236,8 @@ impl Control {
         for (number, title) in self.plan.titles.iter().enumerate() {
             status.titles.push(self.title_status(number, title));
             for copy in 0..title.copies.len() {
-                let figures = self.figures.get(title.worker).and_then(|figures| *figures.copies.get(cursors[title.worker])?);
+                let figures =
+                    self.figures.get(title.worker).and_then(|figures| *figures.copies.get(cursors[title.worker])?);
                 cursors[title.worker] += 1;
                 let figures = figures.unwrap_or_default();
                 status.copies.push(CopyStatus {

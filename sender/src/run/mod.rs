@@ -13,6 +13,8 @@ mod status;
 
 use std::path::PathBuf;
 
+use anyhow::Context;
+
 pub use status::{CopyStatus, GroupStatus, QueueStatus, Status, TitleStatus, XdpStatus, write_atomically};
 
 use crate::{check, config::Config};
@@ -24,16 +26,21 @@ pub struct RunOptions {
     pub status: Option<PathBuf>,
 }
 
+/// Nothing was started: something that was only found out while setting up is missing.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("nothing was started")]
+pub struct NotStarted;
+
 /// Runs until SIGINT or SIGTERM: then every group gets its BYE, the rings are drained and the XDP program is detached.
 ///
 /// # Errors
-/// When something needed can't be had; nothing was sent then. [`crate::config::Problems`] if the configuration or this
-/// machine is not up to it.
+/// [`crate::config::Problems`] if the configuration or this machine is not up to it, [`NotStarted`] if a socket, a map or
+/// the XDP program can't be had: nothing was sent then. Anything else ended a running sender.
 pub fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
     let ready = check::prepare(config)?;
     for warning in &ready.warnings {
         tracing::warn!("{warning}");
     }
-    let plan = plan::Plan::new(&ready)?;
-    control::Control::start(ready, plan, options)?.run()
+    let start = || control::Control::start(plan::Plan::new(&ready)?, ready, options);
+    start().context(NotStarted)?.run()
 }

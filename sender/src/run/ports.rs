@@ -56,7 +56,10 @@ pub(super) fn spawn(ready: &Ready, at: usize, demand: Demand) -> anyhow::Result<
         },
         XskMode::ZeroCopy | XskMode::Copy => afxdp_worker(config, queue, settings)?,
     };
-    info!("queue {queue} of {}: {} mode, {} packets resident at most", config.network.interface, worker.mode, worker.resident_frames);
+    info!(
+        "queue {queue} of {}: {} mode, {} packets resident at most",
+        config.network.interface, worker.mode, worker.resident_frames
+    );
     Ok(worker)
 }
 
@@ -84,17 +87,15 @@ fn afxdp_worker(config: &Config, queue: u32, settings: Settings) -> anyhow::Resu
     let ring = config.transmit.ring;
     let frames = config.transmit.frames();
     let rx_frames = ring.min(2048);
-    let memory = UmemConfig {
-        tx_frames: (frames - u64::from(rx_frames)) as usize,
-        rx_frames,
-        huge_pages: huge_pages(config),
-    };
+    let memory =
+        UmemConfig { tx_frames: (frames - u64::from(rx_frames)) as usize, rx_frames, huge_pages: huge_pages(config) };
     let mode = match config.network.mode {
         XskMode::ZeroCopy => Mode::ZeroCopy,
         XskMode::Copy => Mode::Copy,
         XskMode::Auto | XskMode::Socket => Mode::Auto,
     };
-    let socket = SocketConfig { interface: config.network.interface.to_string(), queue, ring, mode, ..Default::default() };
+    let socket =
+        SocketConfig { interface: config.network.interface.to_string(), queue, ring, mode, ..Default::default() };
     Ok(Worker::spawn(settings, move || AfXdpPort::open(socket, memory))?)
 }
 
@@ -104,7 +105,6 @@ fn socket_worker(config: &Config, settings: Settings) -> anyhow::Result<Worker> 
         frames: config.transmit.frames() as usize,
         ring: config.transmit.ring as usize,
         huge_pages: huge_pages(config),
-        ..Default::default()
     };
     Ok(Worker::spawn(settings, move || SocketPort::open(port))?)
 }

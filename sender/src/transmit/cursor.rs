@@ -165,7 +165,7 @@ impl Cursor {
     /// Nanoseconds until the next report; `random` is any 32 random bits.
     pub(super) fn report_interval(&self, random: u32) -> u64 {
         let mean = self.reports.as_ref().map_or(0, |reports| nanos(reports.interval));
-        mean / 2 + (u128::from(mean) * u128::from(random) >> 32) as u64
+        mean / 2 + ((u128::from(mean) * u128::from(random)) >> 32) as u64
     }
 }
 

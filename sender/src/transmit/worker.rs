@@ -98,7 +98,9 @@ pub enum StartError<E: std::error::Error + 'static> {
     #[error("cannot start the transmit thread: {0}: raise the limit on threads (ulimit -u, TasksMax=)")]
     Thread(#[source] io::Error),
     /// The thread can't be pinned.
-    #[error("cannot pin the transmit thread to CPU {cpu}: {source}: name a CPU that this process may use in transmit.cpus")]
+    #[error(
+        "cannot pin the transmit thread to CPU {cpu}: {source}: name a CPU that this process may use in transmit.cpus"
+    )]
     Pin {
         /// The CPU asked for.
         cpu: usize,
@@ -174,7 +176,9 @@ fn pin<E: std::error::Error + 'static>(cpu: Option<usize>) -> Result<(), StartEr
     let _ = nix::sys::prctl::set_timerslack(1);
     let Some(cpu) = cpu else { return Ok(()) };
     let mut set = CpuSet::new();
-    set.set(cpu).and_then(|()| sched_setaffinity(Pid::from_raw(0), &set)).map_err(|source| StartError::Pin { cpu, source })
+    set.set(cpu)
+        .and_then(|()| sched_setaffinity(Pid::from_raw(0), &set))
+        .map_err(|source| StartError::Pin { cpu, source })
 }
 
 struct Loop<P> {
