@@ -215,8 +215,12 @@ pub struct Receiver {
     pub flags: u8,
     /// Always zero.
     pub reserved: u8,
-    /// Always zero.
-    pub reserved_too: u32,
+    /// The interarrival jitter in units of the RTP clock, if `flags` has `LOSS`.
+    pub jitter: u32,
+    /// The highest sequence number received, with its wraps in the upper half, if `flags` has `LOSS`.
+    pub highest: u32,
+    /// Always zero. With it, the kernel's entry is two cache lines and not a part of three.
+    pub filler: [u32; 3],
 }
 
 impl Receiver {

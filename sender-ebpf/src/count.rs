@@ -4,9 +4,9 @@ use core::{arch::asm, intrinsics::{AtomicOrdering, atomic_xchg}};
 
 use aya_ebpf::{bindings::xdp_md, helpers::bpf_ktime_get_coarse_ns};
 use sender_common::{
-    packet::{Packet, Span}, network::{Header, Ip}, rtcp::Walked, Address, Change, Counters, Distance, Event, EventKind, Hops, Querier, Reason, Receiver, ReceiverKey, Report, Settings,
+    packet::{Packet, Span}, network::{Header, Ip}, rtcp::Walked, Address, Change, Counters, Distance, EventKind, Hops, Querier, Reason, Receiver, ReceiverKey, Report, Settings,
     Sink, TitleEntry, TitleStats,
-    layout::{COUNTERS as ROOM, HOPS_BUCKETS, INTERVAL_SLOTS},
+    inspect, layout::{COUNTERS as ROOM, HOPS_BUCKETS, INTERVAL_SLOTS},
     membership::{List, Protocol, Query},
 };
 
@@ -129,18 +129,10 @@ impl Sink for Count {
             tell = EventKind::FirstReport as u32;
         }
         if tell != 0 {
-            let told = events::tell(&Event {
-                time: now,
-                kind: tell,
-                title: report.title.0,
-                ssrc,
-                port: report.port,
-                hops: report.hops.0,
-                detail: u8::from(known),
-                source: report.source,
-                group: Address::UNSPECIFIED,
-            });
-            self.told(told);
+            let what = u64::from(tell) << 32 | u64::from(known) << 24 | u64::from(report.hops.0) << 16 | u64::from(report.port);
+            let [high, low] = report.source.words();
+            let who = u64::from(report.title.0) << 32 | u64::from(ssrc);
+            self.told(events::tell_report(now, what, who, high, low));
         }
         if known { Reason::Report } else { Reason::ReportUnsolicited }
     }
@@ -166,19 +158,10 @@ impl Sink for Count {
         querier.protocol = query.protocol as u32;
         querier.max_response = u32::from(query.max_response);
         if other {
-            let told = events::tell(&Event {
-                time: querier.last,
-                kind: EventKind::QuerierSeen as u32,
-                title: 0,
-                ssrc: 0,
-                port: 0,
-                hops: Hops::UNKNOWN.0,
-                detail: query.protocol as u8,
-                source: query.source,
-                group: Address::UNSPECIFIED,
-            });
-            self.told(told);
+            let what = u64::from(EventKind::QuerierSeen as u32) << 32 | (query.protocol as u64) << 24 | u64::from(Hops::UNKNOWN.0) << 16;
             let [high, low] = query.source.words();
+            let told = events::tell_report(querier.last, what, 0, high, low);
+            self.told(told);
             log::log_querier(high, low);
         }
     }
@@ -195,13 +178,16 @@ impl Sink for Count {
     }
 
     #[inline(always)]
-    fn rtcp<'p, P: Packet<'p>>(&mut self, _: P, ip: &Ip<'p>) -> Reason {
-        let answer = match ip.header {
-            Header::V4(_) => reports::rtcp_v4(self.ctx, ip.at, ip.payload.at, ip.payload.end),
-            Header::V6(_) => reports::rtcp_v6(self.ctx, ip.at, ip.payload.at, ip.payload.end),
-        };
-        self.absorb = answer & reports::ABSORB != 0;
-        Reason::from_number(answer & 0xff)
+    fn rtcp<'p, P: Packet<'p>>(&mut self, packet: P, ip: &Ip<'p>) -> Reason {
+        match ip.header {
+            // Few ways lead here, so the verifier can bear to look at each: a call is saved.
+            Header::V4(_) => inspect::rtcp(packet, ip, self),
+            Header::V6(_) => {
+                let answer = reports::rtcp_v6(self.ctx, ip.at, ip.payload.at, ip.payload.end);
+                self.absorb = answer & reports::ABSORB != 0;
+                Reason::from_number(answer & 0xff)
+            }
+        }
     }
 
     #[inline(always)]
@@ -227,6 +213,16 @@ impl Sink for Count {
             4 => groups::igmp_records(self.ctx, place, high, low),
             _ => groups::mld_records(self.ctx, place, high, low),
         })
+    }
+
+    #[inline(always)]
+    fn step<'p, const N: usize, P: Packet<'p>>(&mut self, _: P, rest: Span, source: Address, tell: bool) -> u32 {
+        let place = rest.at | rest.end << 16 | usize::from(tell) << 32;
+        let [high, low] = source.words();
+        match N {
+            4 => groups::igmp_step(self.ctx, place, high, low),
+            _ => groups::mld_step(self.ctx, place, high, low),
+        }
     }
 
     #[inline(always)]
@@ -260,6 +256,8 @@ fn note(receiver: &mut Receiver, report: &Report, now: u64) {
         Some(loss) => {
             receiver.fraction_lost = loss.fraction;
             receiver.cumulative_lost = loss.cumulative;
+            receiver.highest = loss.highest;
+            receiver.jitter = loss.jitter;
             receiver.flags |= Receiver::LOSS;
         }
         None => receiver.flags &= !Receiver::LOSS,
