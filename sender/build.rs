@@ -20,7 +20,9 @@ fn main() {
     let workspace = manifest_dir.parent().expect("the package lies in the workspace's root").to_owned();
     let target_dir = target_dir(&workspace, &out_dir);
 
-    for watched in ["sender-ebpf/Cargo.toml", "sender-ebpf/src", "sender-common/Cargo.toml", "sender-common/src", "Cargo.toml"] {
+    for watched in
+        ["sender-ebpf/Cargo.toml", "sender-ebpf/src", "sender-common/Cargo.toml", "sender-common/src", "Cargo.toml"]
+    {
         println!("cargo:rerun-if-changed={}", workspace.join(watched).display());
     }
     println!("cargo:rerun-if-changed=build.rs");
@@ -70,7 +72,9 @@ fn build(workspace: &Path, target_dir: &Path, out_dir: &Path, linker: &Path) {
             ("CARGO_PROFILE_RELEASE_DEBUG", "2"),
             ("CARGO_PROFILE_RELEASE_PANIC", "abort"),
         ]);
-    for inherited in ["RUSTC", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET"] {
+    for inherited in
+        ["RUSTC", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET"]
+    {
         cargo.env_remove(inherited);
     }
     let output = cargo.output().unwrap_or_else(|error| panic!("can't start {cargo:?}: {error}"));
@@ -79,7 +83,8 @@ fn build(workspace: &Path, target_dir: &Path, out_dir: &Path, linker: &Path) {
     }
     let built = bpf_dir.join(TARGET).join("release");
     for object in OBJECTS {
-        let bytes = fs::read(built.join(object)).unwrap_or_else(|error| panic!("no object {object} in {built:?}: {error}"));
+        let bytes =
+            fs::read(built.join(object)).unwrap_or_else(|error| panic!("no object {object} in {built:?}: {error}"));
         write(&out_dir.join(object), &bytes);
     }
 }

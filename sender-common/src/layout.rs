@@ -375,7 +375,9 @@ mod tests {
 
     #[test]
     fn a_distance_is_the_next_usual_start_minus_what_is_left() {
-        for (ttl, hops) in [(64, 0), (63, 1), (33, 31), (32, 0), (1, 31), (128, 0), (117, 11), (65, 63), (255, 0), (250, 5)] {
+        for (ttl, hops) in
+            [(64, 0), (63, 1), (33, 31), (32, 0), (1, 31), (128, 0), (117, 11), (65, 63), (255, 0), (250, 5)]
+        {
             assert_eq!(Hops::from_ttl(ttl), Hops(hops), "TTL {ttl}");
         }
     }

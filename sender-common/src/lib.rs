@@ -27,8 +27,8 @@ pub mod rtcp;
 pub use event::{Event, EventKind};
 pub use inspect::{Report, Sink, inspect};
 pub use layout::{
-    Address, Counters, Distance, Expected, GroupState, Hops, Querier, Receiver, ReceiverKey, Settings, TitleEntry, TitleId,
-    TitleStats, Tokens,
+    Address, Counters, Distance, Expected, GroupState, Hops, Querier, Receiver, ReceiverKey, Settings, TitleEntry,
+    TitleId, TitleStats, Tokens,
 };
 pub use membership::{Change, Meaning, Protocol};
 pub use packet::Packet;

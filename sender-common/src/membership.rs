@@ -255,11 +255,8 @@ fn record<'p, const N: usize, P: Packet<'p>>(packet: P, rest: &mut Span) -> Opti
     if rest.at > rest.end {
         return None;
     }
-    let group = if N == 4 {
-        Address::v4([group[0], group[1], group[2], group[3]])
-    } else {
-        Address::v6(*group.first_chunk()?)
-    };
+    let group =
+        if N == 4 { Address::v4([group[0], group[1], group[2], group[3]]) } else { Address::v6(*group.first_chunk()?) };
     Some(Record { kind: head[0], sources, group })
 }
 

@@ -4,8 +4,8 @@
 use crate::{
     event::Event,
     layout::{
-        Address, Counters, Distance, Expected, GroupState, Querier, Receiver, ReceiverKey, Settings, TitleEntry, TitleStats,
-        Tokens,
+        Address, Counters, Distance, Expected, GroupState, Querier, Receiver, ReceiverKey, Settings, TitleEntry,
+        TitleStats, Tokens,
     },
 };
 

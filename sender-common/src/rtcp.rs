@@ -59,7 +59,12 @@ pub struct Compound {
 /// Reads and checks a compound. Of a `protected` one (SRTCP) only the first 8 octets are in clear: it is right if they are
 /// and if the first packet leaves room for the SRTCP trailer; loss and BYE stay unread.
 #[inline(always)]
-pub fn parse<'p, P: Packet<'p>, S: Sink>(packet: P, span: Span, protected: bool, sink: &mut S) -> Result<Compound, Reason> {
+pub fn parse<'p, P: Packet<'p>, S: Sink>(
+    packet: P,
+    span: Span,
+    protected: bool,
+    sink: &mut S,
+) -> Result<Compound, Reason> {
     let first = span.window::<8, P>(packet, 0).ok_or(Reason::RtcpShort)?;
     if first[0] >> 6 != 2 {
         return Err(Reason::RtcpVersion);

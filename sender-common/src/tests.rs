@@ -90,7 +90,11 @@ fn samples() -> Vec<(&'static str, Vec<u8>, Reason)> {
         ("RR in QinQ", viewer().vlan(0x88a8, 7).vlan(0x8100, 8).udp(5005, 6001, &rr), Reason::Report),
         ("RR behind IPv4 options", viewer().options(&[1; 40]).udp(5005, 6001, &rr), Reason::Report),
         ("RR over IPv6", viewer6().udp(5005, 6001, &rr), Reason::Report),
-        ("RR behind extension headers", viewer6().extension(0, &[0; 7]).extension(60, &[0; 7]).udp(5005, 6001, &rr), Reason::Report),
+        (
+            "RR behind extension headers",
+            viewer6().extension(0, &[0; 7]).extension(60, &[0; 7]).udp(5005, 6001, &rr),
+            Reason::Report,
+        ),
         ("RR to the group", Craft::between("10.0.0.9", "239.192.0.1").ttl(1).udp(5005, 5005, &rr), Reason::Report),
         ("RR to the IPv6 group", Craft::between("fd77::9", "ff3e::8000:1").udp(5005, 5005, &rr), Reason::Report),
         ("RR, SDES, BYE", viewer().udp(5005, 6001, &[rr.clone(), bye(7)].concat()), Reason::Report),
@@ -98,7 +102,11 @@ fn samples() -> Vec<(&'static str, Vec<u8>, Reason)> {
         ("IGMPv2 report", igmp3.igmp(&igmp_message(0x16, 0, [239, 192, 0, 1])), Reason::IgmpV2Report),
         ("IGMPv2 leave", igmp3.igmp(&igmp_message(0x17, 0, [239, 192, 0, 1])), Reason::IgmpV2Leave),
         ("IGMPv3 join", igmp3.igmp(&membership_report(true, &[record(4, "239.192.0.1", &[])])), Reason::IgmpV3Report),
-        ("IGMPv3 join of a source", igmp3.vlan(0x8100, 1).igmp(&membership_report(true, &[record(5, "239.192.0.1", &["10.0.0.1"])])), Reason::IgmpV3Report),
+        (
+            "IGMPv3 join of a source",
+            igmp3.vlan(0x8100, 1).igmp(&membership_report(true, &[record(5, "239.192.0.1", &["10.0.0.1"])])),
+            Reason::IgmpV3Report,
+        ),
         ("IGMPv3, 40 records", igmp3_many(&many), Reason::IgmpV3Report),
         ("MLDv1 report", mld2.mld(&mld1(131)), Reason::MldV1Report),
         ("MLDv1 done", mld2.mld(&mld1(132)), Reason::MldV1Done),
@@ -174,7 +182,11 @@ fn compounds_with_wrong_figures_are_named() {
         ("padding of nothing", padded.clone(), Reason::RtcpPadding),
         ("SDES alone", sdes, Reason::RtcpReduced),
         ("a sender's", sr, Reason::SenderReport),
-        ("more packets than are followed", [receiver_report(7, 1, 0, 0), bye(8).repeat(20)].concat(), Reason::RtcpPackets),
+        (
+            "more packets than are followed",
+            [receiver_report(7, 1, 0, 0), bye(8).repeat(20)].concat(),
+            Reason::RtcpPackets,
+        ),
     ];
     for (name, payload, reason) in table {
         let (found, recorder) = seen(&viewer().udp(5005, 6001, &payload));
@@ -258,7 +270,11 @@ fn fragments_and_foreign_packets_are_told_apart() {
         ("first fragment", viewer().fragment(0x2000).udp(1, 6001, &rr), Reason::FragmentFirst),
         ("later fragment", viewer().fragment(7).udp(1, 6001, &rr), Reason::FragmentLater),
         ("IPv6 fragment", viewer6().extension(44, &[0, 0, 1, 0, 0, 0, 1]).udp(1, 6001, &rr), Reason::FragmentFirst),
-        ("too many extensions", (0..7).fold(viewer6(), |craft, _| craft.extension(60, &[0; 7])).udp(1, 6001, &rr), Reason::IpExtensions),
+        (
+            "too many extensions",
+            (0..7).fold(viewer6(), |craft, _| craft.extension(60, &[0; 7])).udp(1, 6001, &rr),
+            Reason::IpExtensions,
+        ),
         ("another port", viewer().udp(1, 9, &rr), Reason::UdpForeign),
         ("another group", Craft::between("10.0.0.9", "239.0.0.9").udp(1, 5005, &rr), Reason::UdpForeignGroup),
         ("GRE", viewer().ip(47, &[0; 20]), Reason::OtherProtocol),

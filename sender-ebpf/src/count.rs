@@ -1,13 +1,19 @@
 //! The parser's sink: what a packet means for us, kept in the maps.
 
-use core::{arch::asm, intrinsics::{AtomicOrdering, atomic_xchg}};
+use core::{
+    arch::asm,
+    intrinsics::{AtomicOrdering, atomic_xchg},
+};
 
 use aya_ebpf::{bindings::xdp_md, helpers::bpf_ktime_get_coarse_ns};
 use sender_common::{
-    packet::{Packet, Span}, network::{Header, Ip}, rtcp::Walked, Address, Change, Counters, Distance, EventKind, Hops, Querier, Reason, Receiver, ReceiverKey, Report, Settings,
-    Sink, TitleEntry, TitleStats,
-    inspect, layout::{COUNTERS as ROOM, HOPS_BUCKETS, INTERVAL_SLOTS},
+    Address, Change, Counters, Distance, EventKind, Hops, Querier, Reason, Receiver, ReceiverKey, Report, Settings,
+    Sink, TitleEntry, TitleStats, inspect,
+    layout::{COUNTERS as ROOM, HOPS_BUCKETS, INTERVAL_SLOTS},
     membership::{List, Protocol, Query},
+    network::{Header, Ip},
+    packet::{Packet, Span},
+    rtcp::Walked,
 };
 
 use crate::{events, groups, log, maps, reports};
@@ -25,7 +31,12 @@ impl Count {
     /// `None` never happens: the maps have the entry. The verifier wants to see it asked.
     #[inline(always)]
     pub fn begin(ctx: *mut xdp_md) -> Option<Self> {
-        Some(Self { ctx, counters: maps::COUNTERS.get_ptr_mut(0)?, settings: maps::SETTINGS.get_ptr(0)?, absorb: false })
+        Some(Self {
+            ctx,
+            counters: maps::COUNTERS.get_ptr_mut(0)?,
+            settings: maps::SETTINGS.get_ptr(0)?,
+            absorb: false,
+        })
     }
 
     /// Adds to a counter of this CPU.
@@ -129,7 +140,10 @@ impl Sink for Count {
             tell = EventKind::FirstReport as u32;
         }
         if tell != 0 {
-            let what = u64::from(tell) << 32 | u64::from(known) << 24 | u64::from(report.hops.0) << 16 | u64::from(report.port);
+            let what = u64::from(tell) << 32
+                | u64::from(known) << 24
+                | u64::from(report.hops.0) << 16
+                | u64::from(report.port);
             let [high, low] = report.source.words();
             let who = u64::from(report.title.0) << 32 | u64::from(ssrc);
             self.told(events::tell_report(now, what, who, high, low));
@@ -158,7 +172,9 @@ impl Sink for Count {
         querier.protocol = query.protocol as u32;
         querier.max_response = u32::from(query.max_response);
         if other {
-            let what = u64::from(EventKind::QuerierSeen as u32) << 32 | (query.protocol as u64) << 24 | u64::from(Hops::UNKNOWN.0) << 16;
+            let what = u64::from(EventKind::QuerierSeen as u32) << 32
+                | (query.protocol as u64) << 24
+                | u64::from(Hops::UNKNOWN.0) << 16;
             let [high, low] = query.source.words();
             let told = events::tell_report(querier.last, what, 0, high, low);
             self.told(told);

@@ -5,8 +5,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use sender_common::{
-    Address, Counters, Distance, Expected, GroupState, Querier, Receiver, ReceiverKey, Settings, TitleEntry, TitleStats, Tokens,
-    layout::INTERVAL_SLOTS,
+    Address, Counters, Distance, Expected, GroupState, Querier, Receiver, ReceiverKey, Settings, TitleEntry,
+    TitleStats, Tokens, layout::INTERVAL_SLOTS,
 };
 
 /// All counters of this CPU, by reason: one value, so that one look-up serves a packet.
@@ -35,7 +35,8 @@ pub static RECEIVERS: LruHashMap<ReceiverKey, Receiver> = LruHashMap::with_max_e
 
 /// Who was announced: not a least-recently-used map, so that a flood of strangers pushes nobody out.
 #[map]
-pub static EXPECTED: HashMap<ReceiverKey, Expected> = HashMap::with_max_entries(131_072, 1 /* BPF_F_NO_PREALLOC */);
+pub static EXPECTED: HashMap<ReceiverKey, Expected> =
+    HashMap::with_max_entries(131_072, 1 /* BPF_F_NO_PREALLOC */);
 
 /// How far away the front door's clients are.
 #[map]

@@ -14,14 +14,14 @@ struct Figure {
 
 /// All figures of a run.
 #[derive(Default)]
-pub struct Report {
+pub(crate) struct Report {
     figures: Vec<Figure>,
     skipped: Vec<(String, String)>,
 }
 
 impl Report {
     /// Adds a figure, measured in the same run as its yardstick. `goal`: in words and figures, for the table.
-    pub fn add(
+    pub(crate) fn add(
         &mut self,
         name: &str,
         value: f64,
@@ -41,12 +41,12 @@ impl Report {
     }
 
     /// Says that a figure could not be measured, and why.
-    pub fn skip(&mut self, name: &str, reason: &str) {
+    pub(crate) fn skip(&mut self, name: &str, reason: &str) {
         self.skipped.push((name.to_owned(), reason.to_owned()));
     }
 
     /// Prints the table.
-    pub fn print(&self) {
+    pub(crate) fn print(&self) {
         println!(
             "{:<26} {:>12} {:<8} {:<44} {:>12} {:>7}  goal",
             "figure", "value", "unit", "yardstick", "value", "ratio"
@@ -69,7 +69,7 @@ impl Report {
     }
 
     /// Writes `{"name": {"value": …, "unit": …, "yardstick": …, "ratio": …}}`; the yardstick is its value in the same unit.
-    pub fn write_json(&self, path: &Path) -> io::Result<()> {
+    pub(crate) fn write_json(&self, path: &Path) -> io::Result<()> {
         let figures = self.figures.iter().map(|f| {
             let figure = serde_json::json!({
                 "value": f.value,

@@ -30,7 +30,7 @@ const LOOK_UP: &str = "one LRU look-up and one counter";
 type Failure = Box<dyn std::error::Error>;
 
 /// Measures, or says why it can't.
-pub fn run(report: &mut Report) {
+pub(crate) fn run(report: &mut Report) {
     if let Err(error) = measure(report) {
         report.skip("xdp", &error.to_string());
     }
@@ -50,14 +50,16 @@ fn measure(report: &mut Report) -> Result<(), Failure> {
     let record = Record { kind: 4, group, sources: vec![], auxiliary: 0 };
     let join = Craft::between("10.0.0.9", "224.0.0.22").igmp(&membership_report(true, &[record]));
 
-    let mut lru: HashTable<_, ReceiverKey, Receiver> = HashTable::try_from(yardsticks.take_map("LRU").ok_or("no LRU")?)?;
+    let mut lru: HashTable<_, ReceiverKey, Receiver> =
+        HashTable::try_from(yardsticks.take_map("LRU").ok_or("no LRU")?)?;
     lru.insert(ReceiverKey::new(TitleId(0), Address::v4([10, 0, 0, 9]), 5005), Receiver::default(), 0)?;
     for name in ["at_once", "look_up", "shuffle"] {
         program_mut(&mut yardsticks, name)?.load()?;
     }
     let empty = best(|| yardstick(&yardsticks, "at_once", &rr, REPEAT))?;
     let look_up = best(|| yardstick(&yardsticks, "look_up", &rr, REPEAT))? - empty;
-    let net = |packet: &[u8]| -> Result<f64, Failure> { Ok(best(|| Ok(xdp.run_on(packet, REPEAT)?.1 as f64))? - empty) };
+    let net =
+        |packet: &[u8]| -> Result<f64, Failure> { Ok(best(|| Ok(xdp.run_on(packet, REPEAT)?.1 as f64))? - empty) };
     report.add("xdp.foreign_udp", net(&foreign)?, "ns", AT_ONCE, empty, "<= 30 ns");
     report.add("xdp.rr_known", net(&rr)?, "ns", LOOK_UP, look_up, "<= 80 ns and <= 1.6x");
     report.add("xdp.igmpv3_join", net(&join)?, "ns", LOOK_UP, look_up, "<= 120 ns");

@@ -75,25 +75,80 @@ fn table() -> Vec<Row> {
         ("the same again", viewer().udp(5005, 6001, &rr), Reason::Report, &[]),
         ("in QinQ", viewer().vlan(0x88a8, 1).vlan(0x8100, 2).udp(5006, 6001, &rr), Reason::Report, &[(NewReceiver, 1)]),
         ("behind ten words of options", viewer().options(&[1; 40]).udp(5005, 6001, &rr), Reason::Report, &[]),
-        ("over IPv6, behind hop-by-hop", Craft::between("fd77::9", "fd77::1").extension(0, &[0; 7]).udp(5005, 6001, &rr), Reason::Report, &[(NewReceiver, 1)]),
-        ("to the group", Craft::between("10.0.0.8", "239.192.0.1").udp(5005, 5005, &rr), Reason::Report, &[(NewReceiver, 1)]),
+        (
+            "over IPv6, behind hop-by-hop",
+            Craft::between("fd77::9", "fd77::1").extension(0, &[0; 7]).udp(5005, 6001, &rr),
+            Reason::Report,
+            &[(NewReceiver, 1)],
+        ),
+        (
+            "to the group",
+            Craft::between("10.0.0.8", "239.192.0.1").udp(5005, 5005, &rr),
+            Reason::Report,
+            &[(NewReceiver, 1)],
+        ),
         ("with a BYE", viewer().udp(5005, 6001, &[rr.clone(), bye(7)].concat()), Reason::Report, &[(Bye, 1)]),
-        ("with somebody else's BYE", viewer().udp(5005, 6001, &[rr.clone(), bye(8)].concat()), Reason::Report, &[(ByeOther, 1)]),
+        (
+            "with somebody else's BYE",
+            viewer().udp(5005, 6001, &[rr.clone(), bye(8)].concat()),
+            Reason::Report,
+            &[(ByeOther, 1)],
+        ),
         ("from a stranger", viewer().udp(5005, 6003, &rr), ReportUnsolicited, &[(NewReceiver, 1)]),
-        ("to a protected title", viewer().udp(5005, 6002, &[&rr[..], &[9; 14]].concat()), Reason::Report, &[(NewReceiver, 1)]),
+        (
+            "to a protected title",
+            viewer().udp(5005, 6002, &[&rr[..], &[9; 14]].concat()),
+            Reason::Report,
+            &[(NewReceiver, 1)],
+        ),
         ("with a wrong length", viewer().udp(5005, 6001, &wrong), RtcpLength, &[]),
         ("a sender's report", viewer().udp(5005, 6001, &rtcp(200, 0, &[0; 24])), SenderReport, &[]),
         ("hole punching", viewer().udp(5005, 6001, &[0xce, 0xfa, 0xed, 0xfe]), RtcpShort, &[]),
         ("another port", viewer().udp(5005, 6004, &rr), UdpForeign, &[]),
         ("a fragment", viewer().fragment(0x2000).udp(5005, 6001, &rr), FragmentFirst, &[]),
-        ("IGMPv2 report, IHL 6", Craft::between("10.0.0.9", "239.192.0.1").igmp(&igmp_message(0x16, 0, [239, 192, 0, 1])), IgmpV2Report, &[(GroupJoin, 1)]),
-        ("IGMPv2 leave", Craft::between("10.0.0.9", "224.0.0.2").igmp(&igmp_message(0x17, 0, [239, 192, 0, 1])), IgmpV2Leave, &[(GroupLeave, 1)]),
+        (
+            "IGMPv2 report, IHL 6",
+            Craft::between("10.0.0.9", "239.192.0.1").igmp(&igmp_message(0x16, 0, [239, 192, 0, 1])),
+            IgmpV2Report,
+            &[(GroupJoin, 1)],
+        ),
+        (
+            "IGMPv2 leave",
+            Craft::between("10.0.0.9", "224.0.0.2").igmp(&igmp_message(0x17, 0, [239, 192, 0, 1])),
+            IgmpV2Leave,
+            &[(GroupLeave, 1)],
+        ),
         ("IGMPv3 join", igmp3(&[record(4, "239.192.0.1")]), IgmpV3Report, &[(GroupJoin, 1)]),
-        ("IGMPv3, ours and others'", igmp3(&[record(2, "239.192.0.1"), record(4, "239.1.1.1")]), IgmpV3Report, &[(GroupPresent, 1), (GroupForeign, 1)]),
-        ("IGMPv3, more records than are looked at", igmp3(&many), IgmpV3Report, &[(GroupJoin, 64), (RecordsExcess, 119), (ChecksumUnchecked, 1)]),
-        ("IGMPv3, the last record wrong", igmp3(&[record(4, "239.192.0.1"), record(9, "239.192.0.1")]), IgmpRecord, &[]),
-        ("an IGMP query", Craft::between("10.0.0.254", "224.0.0.1").igmp(&igmp_message(0x11, 100, [0; 4])), IgmpQuery, &[]),
-        ("MLDv2 join, hop-by-hop", mld.mld(&membership_report(false, &[record(4, "ff3e::8000:1")])), MldV2Report, &[(GroupJoin, 1)]),
+        (
+            "IGMPv3, ours and others'",
+            igmp3(&[record(2, "239.192.0.1"), record(4, "239.1.1.1")]),
+            IgmpV3Report,
+            &[(GroupPresent, 1), (GroupForeign, 1)],
+        ),
+        (
+            "IGMPv3, more records than are looked at",
+            igmp3(&many),
+            IgmpV3Report,
+            &[(GroupJoin, 64), (RecordsExcess, 119), (ChecksumUnchecked, 1)],
+        ),
+        (
+            "IGMPv3, the last record wrong",
+            igmp3(&[record(4, "239.192.0.1"), record(9, "239.192.0.1")]),
+            IgmpRecord,
+            &[],
+        ),
+        (
+            "an IGMP query",
+            Craft::between("10.0.0.254", "224.0.0.1").igmp(&igmp_message(0x11, 100, [0; 4])),
+            IgmpQuery,
+            &[],
+        ),
+        (
+            "MLDv2 join, hop-by-hop",
+            mld.mld(&membership_report(false, &[record(4, "ff3e::8000:1")])),
+            MldV2Report,
+            &[(GroupJoin, 1)],
+        ),
         ("a request", viewer().ttl(60).tcp(40000, 554, 2), FrontDoorSyn, &[]),
     ]
 }
@@ -141,7 +196,9 @@ fn a_packet_cut_anywhere_is_malformed_and_changes_nothing() {
 
 #[test]
 fn a_reporter_is_counted_once_an_interval_with_its_distance() {
-    let Some(mut xdp) = program("a_reporter_is_counted_once_an_interval_with_its_distance", &settings()) else { return };
+    let Some(mut xdp) = program("a_reporter_is_counted_once_an_interval_with_its_distance", &settings()) else {
+        return;
+    };
     let first = xdp.interval();
     for (address, ttl) in [("10.0.0.9", 64), ("10.0.0.8", 61), ("10.0.0.7", 61), ("10.0.0.9", 64)] {
         let packet = Craft::between(address, "10.0.0.1").ttl(ttl).udp(5005, 6001, &receiver_report(7, 1, 0, 0));

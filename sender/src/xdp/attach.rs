@@ -1,19 +1,16 @@
 //! Loading and attaching.
 
-use std::{collections::HashMap, fs};
+use std::collections::HashMap;
 
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{Array, HashMap as HashTable, Map, MapData, PerCpuArray, RingBuf},
-    programs::{
-        ProgramError, TestRun, TestRunOptions, Xdp as Program,
-        links::FdLink,
-        xdp::XdpMode,
-    },
+    programs::{ProgramError, TestRun, TestRunOptions, Xdp as Program, links::FdLink, xdp::XdpMode},
 };
 use aya_log::EbpfLogger;
 use sender_common::{
-    Address, Counters, Distance, Expected, GroupState, Querier, Receiver, ReceiverKey, Settings as Shared, TitleEntry, TitleStats,
+    Address, Counters, Distance, Expected, GroupState, Querier, Receiver, ReceiverKey, Settings as Shared, TitleEntry,
+    TitleStats,
     layout::{INTERVAL_SLOTS, maps},
 };
 
@@ -166,12 +163,8 @@ impl Xdp {
     /// verdict (an `xdp_action`) and the mean time of a run in nanoseconds. The kernel takes packets of 14 to about 3500 octets.
     pub fn run_on(&self, packet: &[u8], repeat: u32) -> Result<(u32, u64), XdpError> {
         let options = TestRunOptions { data_in: Some(packet), repeat, ..TestRunOptions::default() };
-        let program: &Program = self
-            .ebpf
-            .program(PROGRAM)
-            .ok_or(XdpError::NotBuilt)?
-            .try_into()
-            .map_err(load_error::<ProgramError>)?;
+        let program: &Program =
+            self.ebpf.program(PROGRAM).ok_or(XdpError::NotBuilt)?.try_into().map_err(load_error::<ProgramError>)?;
         let result = program.test_run(options).map_err(load_error)?;
         Ok((result.return_value, result.duration.as_nanos() as u64))
     }
@@ -194,12 +187,18 @@ fn program(ebpf: &mut Ebpf) -> Result<&mut Program, XdpError> {
 
 fn taken<T: TryFrom<Map, Error = aya::maps::MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, XdpError> {
     let missing = || XdpError::Load(format!("the object has no map {name}").into());
-    T::try_from(ebpf.take_map(name).ok_or_else(missing)?).map_err(|source| XdpError::Map { what: "open", map: name, source })
+    T::try_from(ebpf.take_map(name).ok_or_else(missing)?).map_err(|source| XdpError::Map {
+        what: "open",
+        map: name,
+        source,
+    })
 }
 
 fn load_error<E: std::error::Error + Send + Sync + 'static>(error: E) -> XdpError {
     match errno(&error) {
-        Some(libc::EPERM | libc::EACCES) if !is_verdict(&error) => XdpError::NotPermitted { what: "load the XDP program" },
+        Some(libc::EPERM | libc::EACCES) if !is_verdict(&error) => {
+            XdpError::NotPermitted { what: "load the XDP program" }
+        }
         _ => XdpError::Load(Box::new(error)),
     }
 }
@@ -211,14 +210,11 @@ fn is_verdict(error: &(dyn std::error::Error + 'static)) -> bool {
 
 fn refused(interface: &str, mode: Mode, error: ProgramError) -> XdpError {
     let interface = interface.to_owned();
-    let mtu = || fs::read_to_string(format!("/sys/class/net/{interface}/mtu")).ok()?.trim().parse().ok();
     match (errno(&error), mode) {
         (Some(libc::EPERM | libc::EACCES), _) => XdpError::NotPermitted { what: "attach the XDP program" },
         (Some(libc::EBUSY | libc::EEXIST), _) => XdpError::Occupied { interface },
         (Some(libc::EOPNOTSUPP), Mode::Native) => XdpError::NativeNotSupported { interface },
-        (Some(libc::ERANGE | libc::EMSGSIZE | libc::EINVAL), Mode::Native) if mtu().is_some_and(|mtu: u32| mtu > 1500) => {
-            XdpError::MtuTooLarge { mtu: mtu().unwrap_or_default(), interface }
-        }
+        (Some(libc::ERANGE | libc::EMSGSIZE), Mode::Native) => XdpError::MtuTooLarge { interface },
         (Some(libc::ENODEV), _) => XdpError::NoInterface { interface },
         _ => XdpError::Attach { interface, source: Box::new(error) },
     }

@@ -12,7 +12,9 @@ pub enum XdpError {
     #[error("this build of sender has no XDP program in it; run `cargo xtask setup` and build again")]
     NotBuilt,
     /// The kernel refused for lack of rights.
-    #[error("not permitted to {what}; run as root or give the binary CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW and CAP_PERFMON")]
+    #[error(
+        "not permitted to {what}; run as root or give the binary CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW and CAP_PERFMON"
+    )]
     NotPermitted {
         /// What was tried.
         what: &'static str,
@@ -30,21 +32,25 @@ pub enum XdpError {
         interface: String,
     },
     /// The driver's buffers are too small for the interface's MTU.
-    #[error("{interface}'s MTU of {mtu} is too large for native XDP; lower it (on veth: at both ends) to 1500, or set `xdp = \"generic\"`")]
+    #[error(
+        "{interface}'s MTU (on veth: or its peer's) is too large for native XDP; lower it to 1500, or set `xdp = \"generic\"`"
+    )]
     MtuTooLarge {
         /// The interface.
         interface: String,
-        /// Its MTU now.
-        mtu: u32,
     },
     /// Another XDP program is there.
-    #[error("another XDP program is attached to {interface}; `ip link show {interface}` names it, and its owner must detach it first")]
+    #[error(
+        "another XDP program is attached to {interface}; `ip link show {interface}` names it, and its owner must detach it first"
+    )]
     Occupied {
         /// The interface.
         interface: String,
     },
     /// The kernel is too old for links that end with their owner.
-    #[error("the kernel has no BPF link for XDP on {interface}, so a killed sender would stay attached; use Linux 5.9 or newer")]
+    #[error(
+        "the kernel has no BPF link for XDP on {interface}, so a killed sender would stay attached; use Linux 5.9 or newer"
+    )]
     NoLink {
         /// The interface.
         interface: String,
@@ -71,7 +77,9 @@ pub enum XdpError {
         source: aya::maps::MapError,
     },
     /// A title's number is beyond the table.
-    #[error("title {title} is beyond the {titles} titles the XDP program was loaded for; raise `titles` in its settings")]
+    #[error(
+        "title {title} is beyond the {titles} titles the XDP program was loaded for; raise `titles` in its settings"
+    )]
     TitleBeyond {
         /// The title.
         title: u16,

@@ -16,7 +16,9 @@ pub use error::XdpError;
 pub use event::{Event, Reporter};
 pub use tables::Counts;
 
-pub use sender_common::{Distance, GroupState, Hops, Protocol, Querier, Reason, Receiver, TitleEntry, TitleId, TitleStats};
+pub use sender_common::{
+    Distance, GroupState, Hops, Protocol, Querier, Reason, Receiver, TitleEntry, TitleId, TitleStats,
+};
 
 /// The yardsticks' object, for the benchmark. Empty if the build had no BPF toolchain.
 #[doc(hidden)]

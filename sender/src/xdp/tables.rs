@@ -144,7 +144,8 @@ impl Xdp {
     /// Writes the word of the bitmap that the port is in.
     fn write_ports(&mut self, port: u16) -> Result<(), XdpError> {
         let index = port >> 6;
-        let word = self.wanted.keys().filter(|port| **port >> 6 == index).fold(0u64, |word, port| word | 1 << (port & 63));
+        let word =
+            self.wanted.keys().filter(|port| **port >> 6 == index).fold(0u64, |word, port| word | 1 << (port & 63));
         self.ports.set(u32::from(index), word, 0).map_err(on("write", maps::PORTS))
     }
 }
