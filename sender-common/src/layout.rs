@@ -151,7 +151,14 @@ pub const COUNTERS: usize = 128;
 /// The one value of the per-CPU counter map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
-pub struct Counters(pub [u64; COUNTERS]);
+pub struct Counters {
+    /// The counters, by number of [`Reason`].
+    pub counts: [u64; COUNTERS],
+    /// The tick of the kernel in which `now` was asked for.
+    pub tick: u64,
+    /// Nanoseconds of `CLOCK_MONOTONIC` in that tick.
+    pub now: u64,
+}
 
 const _: () = assert!(Reason::COUNT <= COUNTERS);
 

@@ -5,7 +5,10 @@ use core::{
     intrinsics::{AtomicOrdering, atomic_xchg},
 };
 
-use aya_ebpf::{bindings::xdp_md, helpers::bpf_ktime_get_coarse_ns};
+use aya_ebpf::{
+    bindings::xdp_md,
+    helpers::{bpf_jiffies64, bpf_ktime_get_coarse_ns},
+};
 use sender_common::{
     Address, Change, Counters, Distance, EventKind, Hops, Querier, Reason, Receiver, ReceiverKey, Report, Settings,
     Sink, TitleEntry, TitleStats, inspect,
@@ -52,18 +55,27 @@ impl Count {
         unsafe { *counter += count };
     }
 
+    /// Nanoseconds of `CLOCK_MONOTONIC`, to a tick of the kernel. Asking the clock costs as much as a look-up in a map, and its
+    /// coarse answer changes with the tick only: so each CPU asks once a tick, and remembers.
+    #[inline(always)]
+    pub fn now(&mut self) -> u64 {
+        // SAFETY: a helper without arguments, which the kernel replaces by a load.
+        let tick = unsafe { bpf_jiffies64() };
+        // SAFETY: this CPU's own value; see `add`.
+        let counters = unsafe { &mut *self.counters };
+        if counters.tick != tick {
+            // SAFETY: a helper without arguments.
+            counters.now = unsafe { bpf_ktime_get_coarse_ns() };
+            counters.tick = tick;
+        }
+        counters.now
+    }
+
     #[inline(always)]
     fn settings(&self) -> &Settings {
         // SAFETY: the entry of an array map stays where it is; user space writes it word by word.
         unsafe { &*self.settings }
     }
-}
-
-/// Nanoseconds of `CLOCK_MONOTONIC`, to a tick of the kernel: a third of the price of the exact time, and enough here.
-#[inline(always)]
-pub fn now() -> u64 {
-    // SAFETY: a helper without arguments.
-    unsafe { bpf_ktime_get_coarse_ns() }
 }
 
 impl Sink for Count {
@@ -92,7 +104,7 @@ impl Sink for Count {
     #[inline(always)]
     fn report(&mut self, report: &Report) -> Reason {
         self.absorb = report.unicast && self.settings().absorb != 0;
-        let (now, interval) = (now(), self.settings().interval);
+        let (now, interval) = (self.now(), self.settings().interval);
         let key = ReceiverKey::new(report.title.title(), report.source, report.port);
         let ssrc = report.compound.ssrc;
         let mut found = maps::RECEIVERS.get_ptr_mut(&key);
@@ -166,7 +178,7 @@ impl Sink for Count {
         // SAFETY: the entry of an array map; queries are rare, and the last one to write is as good as the one before.
         let querier: &mut Querier = unsafe { &mut *querier };
         let other = querier.queries == 0 || querier.address != query.source;
-        querier.last = now();
+        querier.last = self.now();
         querier.queries += 1;
         querier.address = query.source;
         querier.protocol = query.protocol as u32;
@@ -184,7 +196,7 @@ impl Sink for Count {
 
     #[inline(always)]
     fn distance(&mut self, source: &Address, hops: Hops) {
-        let distance = Distance { last: now(), hops: u32::from(hops.0), reserved: 0 };
+        let distance = Distance { last: self.now(), hops: u32::from(hops.0), reserved: 0 };
         let _ = maps::DISTANCES.insert(source, &distance, 0);
     }
 

@@ -12,7 +12,7 @@ use sender_common::{
 
 use crate::{
     access::{Frame, REACH},
-    count::{Count, now},
+    count::Count,
     events, maps,
 };
 
@@ -104,7 +104,7 @@ pub extern "C" fn group_changed(group_high: u64, group_low: u64, high: u64, low:
     };
     // SAFETY: a value of the map, alive until this run ends; counted atomically, since all CPUs share it.
     let state = unsafe { &mut *state };
-    let now = now();
+    let now = count.now();
     let (counter, reason, kind) = match what >> 8 {
         1 => (&mut state.joins, Reason::GroupJoin, EventKind::Join as u32),
         2 => (&mut state.leaves, Reason::GroupLeave, EventKind::Leave as u32),

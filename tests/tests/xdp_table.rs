@@ -31,11 +31,11 @@ fn program(test: &str, settings: &Settings) -> Option<Xdp> {
         Err(error) => panic!("{error}"),
     };
     let open = TitleEntry::new(OPEN, false, true);
-    xdp.register_feedback(6001, open).unwrap();
-    xdp.register_feedback(6002, TitleEntry::new(PROTECTED, true, true)).unwrap();
-    xdp.register_feedback(6003, TitleEntry::new(CLOSED, false, false)).unwrap();
+    xdp.register_feedback(6001, open).expect("the maps have room");
+    xdp.register_feedback(6002, TitleEntry::new(PROTECTED, true, true)).expect("the maps have room");
+    xdp.register_feedback(6003, TitleEntry::new(CLOSED, false, false)).expect("the maps have room");
     for group in groups() {
-        xdp.register_group(group, 5005, open).unwrap();
+        xdp.register_group(group, 5005, open).expect("the maps have room");
     }
     Some(xdp)
 }
@@ -45,7 +45,7 @@ fn settings() -> Settings {
 }
 
 fn groups() -> [IpAddr; 2] {
-    ["239.192.0.1", "ff3e::8000:1"].map(|group| group.parse().unwrap())
+    ["239.192.0.1", "ff3e::8000:1"].map(|group| group.parse().expect("a literal"))
 }
 
 fn viewer() -> Craft {
@@ -53,7 +53,7 @@ fn viewer() -> Craft {
 }
 
 fn record(kind: u8, group: &str) -> Record {
-    Record { kind, group: group.parse().unwrap(), sources: vec![], auxiliary: 0 }
+    Record { kind, group: group.parse().expect("a literal"), sources: vec![], auxiliary: 0 }
 }
 
 fn igmp3(records: &[Record]) -> Vec<u8> {
@@ -169,7 +169,7 @@ fn each_packet_is_counted_as_what_it_is_and_passed_on() {
         details.sort();
         assert_eq!(found, details, "{name}");
     }
-    assert_eq!(xdp.distance("10.0.0.9".parse().unwrap()).unwrap().map(|distance| distance.hops), Some(4));
+    assert_eq!(xdp.distance("10.0.0.9".parse().expect("a literal")).unwrap().map(|distance| distance.hops), Some(4));
     let querier = xdp.igmp_querier().unwrap().expect("a query was counted");
     assert_eq!(querier.address, Address::v4([10, 0, 0, 254]));
 }
