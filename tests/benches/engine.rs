@@ -127,7 +127,8 @@ impl<P: Port> Rig<P> {
     fn fill(&mut self) {
         let cursor = Cursor::new(0, &self.stream, self.now, template(0), None);
         assert!(self.engine.start(0, Box::new(cursor), self.now).is_ok(), "the number is free");
-        self.time(1, self.stream.media().packets_per_pass());
+        // Not to the very end: the last step could reach into the second pass, and fill the first frames anew.
+        self.time(1, self.stream.media().packets_per_pass() - 512);
         self.engine.stop(0, self.now);
         self.engine.turn(self.now);
     }
@@ -161,9 +162,11 @@ fn resident(media: &Arc<Loop>, cursors: u32) -> (f64, f64) {
     rig.fill();
     rig.spread(cursors);
     let before = rig.engine.counters().encrypted;
-    // Each cursor goes on at most to where the next one began: none comes to the second pass.
-    let engine = rig.time(cursors, u64::from(frames) * 9 / 10);
-    assert_eq!(rig.engine.counters().encrypted, before, "a frame was not resident");
+    // Each cursor goes on about to where the next one began: hardly one comes to frames that are not filled.
+    let packets = u64::from(frames) * 9 / 10;
+    let engine = rig.time(cursors, packets);
+    let made = rig.engine.counters().encrypted - before;
+    assert!(made < packets / 1000, "{made} packets were not resident");
     let bare = bare_patch(rig.engine.port_mut().memory(), u64::from(frames), u64::from(cursors));
     (engine, bare)
 }
