@@ -1,3 +1,10 @@
 //! The `sender` binary: the command line over the library.
+#![deny(unsafe_code)]
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -1,16 +1,31 @@
-//! Tests that can't run here say why, and count as skipped, never as passed.
+//! A test that can't run here says why, and is counted as skipped, never as passed.
 
-use std::{fs::OpenOptions, io::Write as _};
+use std::{fs::OpenOptions, io::Write};
 
-/// Says that a test is skipped, and why: a line `SKIPPED <test>: <reason>` on standard error and, if `SENDER_SKIP_LOG` names a
-/// file, at that file's end, where the one who runs the tests counts them. The test returns right after it.
+/// The variable naming the file that skips are appended to; `cargo xtask test` sets it and reads the file at the end.
+pub const SKIP_LOG: &str = "SENDER_SKIP_LOG";
+
+/// Says on standard error, and in the file named by [`SKIP_LOG`] if set, that `test` did not run, and why.
 pub fn skip(test: &str, reason: &str) {
     let line = format!("SKIPPED {test}: {reason}\n");
-    // Not `eprint!`: the test harness would keep it to itself.
-    let _ = std::io::stderr().write_all(line.as_bytes());
-    if let Some(path) = std::env::var_os("SENDER_SKIP_LOG") {
-        let log = OpenOptions::new().create(true).append(true).open(path);
-        // One write, so that lines of several tests at once stay whole.
-        let _ = log.and_then(|mut log| log.write_all(line.as_bytes()));
+    eprint!("{line}");
+    let Some(path) = std::env::var_os(SKIP_LOG) else { return };
+    let written = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        // One write: lines of tests that run side by side don't mix.
+        .and_then(|mut file| file.write_all(line.as_bytes()));
+    if let Err(error) = written {
+        eprintln!("can't note the skip in {}: {error}", path.display());
     }
+}
+
+/// Whether the test may make namespaces and load programs; notes the skip when it may not.
+pub fn require_root(test: &str) -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        skip(test, "needs root (network namespaces, BPF); run `cargo xtask test`, which uses sudo for the tests");
+    }
+    root
 }

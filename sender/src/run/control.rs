@@ -1,0 +1,354 @@
+//! The control thread: starts the copies, then once in a while collects figures, hears events, asks queries, and in the
+//! end stops everything in order.
+
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, bail};
+use crossbeam::channel::{Receiver, RecvTimeoutError, bounded};
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
+};
+use tracing::{info, warn};
+
+use super::{
+    RunOptions,
+    counting::Counting,
+    plan::{Plan, TitlePlan, vlan_tags},
+    ports,
+    status::{CopyStatus, QueueStatus, Status, TitleStatus, write_atomically},
+};
+use crate::{
+    check::Ready,
+    config::{self, Config},
+    packet::{HeaderTemplate, VlanTag},
+    querier::{Policy, Querier, QueryFrame},
+    transmit::{
+        Command, Cursor, Event, FrameBudget, Owner, Reports, RtcpIndices, Snapshot, StreamSlot, Time, Worker, now,
+        ntp_from_nanos,
+    },
+};
+
+/// Between two rounds of the control loop.
+const ROUND: Duration = Duration::from_millis(100);
+/// Between two collections of figures.
+const FIGURES: Duration = Duration::from_secs(1);
+/// From the set-up's end to the first packet: every worker has its commands by then.
+const LEAD: Duration = Duration::from_millis(200);
+/// How long a worker may take to answer.
+const ANSWER: Duration = Duration::from_secs(2);
+/// Seconds from 1900, where NTP counts from, to 1970 (RFC 868).
+const NTP_TO_UNIX: u64 = 2_208_988_800;
+
+/// A running sender.
+pub(super) struct Control {
+    config: Config,
+    plan: Plan,
+    options: RunOptions,
+    signals: Receiver<i32>,
+    workers: Vec<Worker>,
+    /// The latest figures of each worker.
+    figures: Vec<Snapshot>,
+    counting: Option<Counting>,
+    queriers: Vec<Querier>,
+    query_sources: Vec<IpAddr>,
+    mac: [u8; 6],
+    vlans: Vec<VlanTag>,
+    /// When the leading copies' first packets were planned.
+    base: Time,
+}
+
+impl Control {
+    /// Sets everything up; the first packets leave [`LEAD`] later.
+    ///
+    /// # Errors
+    /// What could not be had. What was set up before is taken down again.
+    pub(super) fn start(plan: Plan, ready: Ready, options: RunOptions) -> anyhow::Result<Self> {
+        let signals = forward_signals()?;
+        let queues = ready.config.network.queues.len();
+        let mut counting = Counting::start(&ready, &plan)?;
+        let demand = plan.demand(queues);
+        let workers = (0..queues).map(|at| ports::spawn(&ready, at, demand));
+        let workers = workers.collect::<anyhow::Result<Vec<Worker>>>()?;
+        if let Some(counting) = &mut counting {
+            counting.announce(&plan)?;
+        }
+        let query_sources = query_sources(&ready);
+        let start = now();
+        let policy = match ready.config.network.querier {
+            config::Querier::Off => Policy::Off,
+            config::Querier::Auto => Policy::Auto,
+            config::Querier::On => Policy::On,
+        };
+        let mut control = Self {
+            figures: workers.iter().map(|_| Snapshot::default()).collect(),
+            queriers: query_sources.iter().map(|&source| Querier::new(policy, source, start)).collect(),
+            query_sources,
+            mac: ready.interface.mac,
+            vlans: vlan_tags(&ready.config),
+            base: start + LEAD,
+            config: ready.config,
+            plan,
+            options,
+            signals,
+            workers,
+            counting,
+        };
+        control.start_copies()?;
+        Ok(control)
+    }
+
+    /// Runs until a signal asks for the end.
+    pub(super) fn run(mut self) -> anyhow::Result<()> {
+        let mut next_figures = Instant::now();
+        loop {
+            match self.signals.recv_timeout(ROUND) {
+                Ok(signal) => {
+                    info!("signal {signal}: saying BYE and draining");
+                    return self.end();
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => bail!("the signal thread has died"),
+            }
+            self.hear()?;
+            self.ask_queries();
+            if Instant::now() >= next_figures {
+                next_figures += FIGURES;
+                self.collect()?;
+                self.write_status()?;
+            }
+        }
+    }
+
+    fn start_copies(&mut self) -> anyhow::Result<()> {
+        let mut budgets: Vec<FrameBudget> =
+            self.workers.iter().map(|worker| FrameBudget::new(worker.resident_frames)).collect();
+        let mut streams = vec![0; self.workers.len()];
+        let mut cursors = vec![0; self.workers.len()];
+        let offset = Command::NtpOffset(ntp_offset());
+        let first = self.workers.first().context("at least one queue is configured")?;
+        send(first, offset)?;
+        for (number, title) in self.plan.titles.iter().enumerate() {
+            let at = title.worker;
+            let worker = &self.workers[at];
+            let extent = budgets[at].take(u32::try_from(title.media.packets_per_pass()).unwrap_or(u32::MAX));
+            if u64::from(extent.count) < title.media.packets_per_pass() {
+                info!(
+                    "title \"{}\": {} of {} packets stay resident, the others are encrypted for every copy: a larger \
+                    transmit.umem would keep them",
+                    title.name,
+                    extent.count,
+                    title.media.packets_per_pass()
+                );
+            }
+            let slot = streams[at];
+            streams[at] += 1;
+            let stream = StreamSlot::new(title.stream.clone(), extent, Owner(number as u32 + 1));
+            send(worker, Command::Stream(slot, Some(Box::new(stream))))?;
+            for copy in 0..title.copies.len() {
+                let cursor = new_cursor(&self.config, title, copy, slot, self.base)?;
+                send(worker, Command::Start(cursors[at], Box::new(cursor)))?;
+                cursors[at] += 1;
+            }
+            info!(
+                "title \"{}\": {} copies from {}, {:.3} s apart, SSRC {:08x}",
+                title.name,
+                title.copies.len(),
+                title.copies[0].group,
+                title.stagger as f64 / 1e9,
+                title.stream.ssrc()
+            );
+        }
+        Ok(())
+    }
+
+    /// Takes what the workers and the XDP program have to say.
+    fn hear(&mut self) -> anyhow::Result<()> {
+        for at in 0..self.workers.len() {
+            while let Ok(event) = self.workers[at].events.try_recv() {
+                self.take(at, event)?;
+            }
+        }
+        if let Some(counting) = &mut self.counting {
+            counting.hear(&mut self.queriers, now());
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, at: usize, event: Event) -> anyhow::Result<()> {
+        match event {
+            Event::Snapshot(snapshot) => self.figures[at] = *snapshot,
+            Event::Refused(number, _) => bail!("transmit thread {at} refused copy {number}: this is a defect"),
+            Event::Stream(..) | Event::Ended(..) | Event::Frame(_) => {}
+        }
+        Ok(())
+    }
+
+    fn ask_queries(&mut self) {
+        let now = now();
+        for (querier, &source) in self.queriers.iter_mut().zip(&self.query_sources) {
+            while let Some(query) = querier.poll(now) {
+                let Some(frame) = QueryFrame::new(query, source, self.mac, &self.vlans) else { continue };
+                // Queries go out by the first queue; one that finds its queue full is asked again in its time.
+                if let Some(worker) = self.workers.first() {
+                    let _ = worker.commands.try_send(Command::Frame(frame.into_bytes()));
+                }
+            }
+        }
+    }
+
+    fn collect(&mut self) -> anyhow::Result<()> {
+        for worker in &self.workers {
+            let snapshot = Box::new(Snapshot::with_room_for(self.plan.copies_of_all()));
+            // A worker that doesn't keep up with its commands is asked again next time.
+            let _ = worker.commands.try_send(Command::NtpOffset(ntp_offset()));
+            let _ = worker.commands.try_send(Command::Snapshot(snapshot));
+        }
+        self.count()
+    }
+
+    fn count(&mut self) -> anyhow::Result<()> {
+        if let Some(counting) = &mut self.counting {
+            counting.collect(&mut self.queriers, now())?;
+        }
+        Ok(())
+    }
+
+    fn write_status(&self) -> anyhow::Result<()> {
+        let Some(path) = &self.options.status else { return Ok(()) };
+        write_atomically(path, &self.status())
+            .with_context(|| format!("the status can't be written to {}", path.display()))
+    }
+
+    fn status(&self) -> Status {
+        let time = now();
+        let mut status = Status { now_ns: time.nanos(), ..Status::default() };
+        for (figures, &queue) in self.figures.iter().zip(&self.config.network.queues) {
+            status.sent += figures.counters.sent;
+            status.encrypted += figures.counters.encrypted;
+            status.skipped += figures.counters.skipped;
+            status.queues.push(QueueStatus::new(queue, &figures.counters, &figures.port, &figures.pacing));
+        }
+        let mut cursors = vec![0; self.workers.len().max(1)];
+        for (number, title) in self.plan.titles.iter().enumerate() {
+            status.titles.push(self.title_status(number, title));
+            for copy in 0..title.copies.len() {
+                let figures =
+                    self.figures.get(title.worker).and_then(|figures| *figures.copies.get(cursors[title.worker])?);
+                cursors[title.worker] += 1;
+                let figures = figures.unwrap_or_default();
+                status.copies.push(CopyStatus {
+                    title: title.name.clone(),
+                    copy,
+                    group: title.copies[copy].group,
+                    base_ns: self.base.plus_nanos(title.stagger * copy as u64).nanos(),
+                    first_index: title.stream.first_index().get(),
+                    sent: figures.packets,
+                    reports: figures.reports,
+                    pass: figures.pass,
+                });
+            }
+        }
+        status.xdp = self.counting.as_ref().map(Counting::status);
+        let family = |source: &IpAddr| if source.is_ipv4() { "ipv4" } else { "ipv6" };
+        let queriers = self.queriers.iter().zip(&self.query_sources);
+        status.querier = queriers.map(|(querier, source)| (family(source), querier.is_querier(time))).collect();
+        status
+    }
+
+    fn title_status(&self, number: usize, title: &TitlePlan) -> TitleStatus {
+        let counted = self.counting.as_ref().map(|counting| counting.title(number)).unwrap_or_default();
+        TitleStatus {
+            name: title.name.clone(),
+            ssrc: title.stream.ssrc(),
+            pass_ns: title.media.duration().to_nanos(),
+            packets_per_pass: title.media.packets_per_pass(),
+            stagger_ns: title.stagger,
+            reporters: counted.reporters,
+            reports: counted.reports,
+        }
+    }
+
+    /// Every worker sends its BYEs and drains; then the last figures are taken, and XDP is detached.
+    fn end(mut self) -> anyhow::Result<()> {
+        self.collect_last();
+        self.workers.clear();
+        self.hear()?;
+        self.count()?;
+        self.write_status()
+    }
+
+    /// Silences every worker and waits for its last figures, for a bounded time.
+    fn collect_last(&mut self) {
+        for at in 0..self.workers.len() {
+            let room = Snapshot::with_room_for(self.plan.copies_of_all());
+            let worker = &self.workers[at];
+            if send(worker, Command::Silence).and_then(|()| send(worker, Command::Snapshot(Box::new(room)))).is_err() {
+                warn!("transmit thread {at} does not answer: its last figures are missing");
+                continue;
+            }
+            let until = Instant::now() + ANSWER;
+            while let Ok(event) = self.workers[at].events.recv_deadline(until) {
+                if let Event::Snapshot(last) = event {
+                    self.figures[at] = *last;
+                    if self.workers[at].commands.is_empty() {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn new_cursor(config: &Config, title: &TitlePlan, copy: usize, slot: u32, base: Time) -> anyhow::Result<Cursor> {
+    let plan = &title.copies[copy];
+    let channel = u8::try_from(copy).context("a title has at most 256 copies")?;
+    let cname = match &config.rtcp.cname {
+        Some(cname) => cname.as_str().to_owned(),
+        None => format!("sender@{}", plan.media.src().ip()),
+    };
+    let reports = Reports {
+        template: HeaderTemplate::new(&plan.reports),
+        interval: config.rtcp.interval.duration(),
+        cname: cname.into(),
+        indices: RtcpIndices::of_channel(channel),
+    };
+    let start = base.plus_nanos(title.stagger * copy as u64);
+    Ok(Cursor::new(slot, &title.stream, start, HeaderTemplate::new(&plan.media), Some(reports)))
+}
+
+fn send(worker: &Worker, command: Command) -> anyhow::Result<()> {
+    let sent = worker.commands.send_timeout(command, ANSWER);
+    sent.map_err(|error| anyhow::anyhow!("a transmit thread takes no commands: {error}"))
+}
+
+/// Where queries come from: IPv4 from the interface's address, MLD from its link-local one (RFC 3810 §5.1.14).
+fn query_sources(ready: &Ready) -> Vec<IpAddr> {
+    let v4 = ready.source_v4.map(IpAddr::V4);
+    v4.into_iter().chain(ready.interface.link_local.map(IpAddr::V6)).collect()
+}
+
+fn forward_signals() -> anyhow::Result<Receiver<i32>> {
+    let mut signals = Signals::new([SIGINT, SIGTERM]).context("signals can't be handled")?;
+    let (sender, receiver) = bounded(1);
+    let forward = move || {
+        for signal in signals.forever() {
+            if sender.try_send(signal).is_err() {
+                // Asked twice: the end takes too long for whoever asks.
+                std::process::exit(128 + signal);
+            }
+        }
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(forward).context("no thread can be had")?;
+    Ok(receiver)
+}
+
+/// The wall clock minus the engine's clock, in NTP units (RFC 3550 §4).
+fn ntp_offset() -> u64 {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let wall = ntp_from_nanos(wall.subsec_nanos().into()).wrapping_add(wall.as_secs().wrapping_add(NTP_TO_UNIX) << 32);
+    wall.wrapping_sub(ntp_from_nanos(now().nanos()))
+}
