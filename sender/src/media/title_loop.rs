@@ -6,7 +6,7 @@ use std::path::Path;
 
 use memmap2::Mmap;
 
-use super::ts::{self, PACKET_LEN, Shift};
+use super::ts::{self, PACKET_LEN, Segment, Shift};
 use super::{MediaError, Reason, Ticks};
 
 /// Transport packets in an RTP packet: as many as fit in an Ethernet frame (RFC 2250 section 2).
@@ -37,7 +37,7 @@ impl Source {
 /// Remembers where in the loop a reader is, so that the due time of the next packet costs no search. Any value is right for
 /// any packet.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct DueHint(usize);
+pub struct DueHint(Segment);
 
 impl Loop {
     /// Maps a file and goes over it once.
@@ -106,8 +106,7 @@ impl Loop {
     #[inline]
     pub fn due(&self, n: u64, hint: &mut DueHint) -> Ticks {
         assert!(n < self.packets_per_pass, "packet {n} of {}", self.packets_per_pass);
-        let (due, segment) = self.pass.timeline.due_near(n * PER_RTP, hint.0);
-        hint.0 = segment;
+        let due = self.pass.timeline.due_near(n * PER_RTP, &mut hint.0);
         Ticks(due.min(self.pass.duration - 1))
     }
 

@@ -87,11 +87,13 @@ pub struct Cursor {
     pub(super) index: PacketIndex,
     /// When pass 0, packet 0 was or would have been due on this copy.
     start: Time,
+    /// When the packet at `place` is due.
+    pub(super) due: Time,
     hint: DueHint,
     pub(super) template: HeaderTemplate,
     pub(super) packets: u64,
     pub(super) octets: u64,
-    pub(super) reports: Option<Reports>,
+    pub(super) reports: Option<Box<Reports>>,
     pub(super) reports_sent: u64,
 }
 
@@ -103,20 +105,27 @@ impl Cursor {
             place: Place { pass: 0, n: 0 },
             index: stream.first_index(),
             start,
+            due: start,
             hint: DueHint::default(),
             template,
             packets: 0,
             octets: 0,
-            reports,
+            reports: reports.map(Box::new),
             reports_sent: 0,
         }
+        .planned(stream)
     }
 
     /// The same copy, but beginning at a place further on, not before the moment that place is due.
     pub fn from(mut self, place: Place, stream: &Stream) -> Option<Self> {
         self.index = stream.index_of(place)?;
         self.place = place;
-        Some(self)
+        Some(self.planned(stream))
+    }
+
+    fn planned(mut self, stream: &Stream) -> Self {
+        self.due = self.start.plus_nanos(stream.due(self.place, &mut self.hint).to_nanos());
+        self
     }
 
     /// What this copy has sent.
@@ -130,18 +139,13 @@ impl Cursor {
         }
     }
 
-    /// When the packet at the cursor's place is due.
-    #[inline]
-    pub(super) fn due(&mut self, stream: &Stream) -> Time {
-        self.start.plus_nanos(stream.due(self.place, &mut self.hint).to_nanos())
-    }
-
     /// Goes on to the next packet; false at the end of the 48-bit index space, where a stream has to end.
     #[inline]
     pub(super) fn advance(&mut self, stream: &Stream) -> bool {
         let Some(index) = self.index.next() else { return false };
         self.place = stream.advance(self.place);
         self.index = index;
+        self.due = self.start.plus_nanos(stream.due(self.place, &mut self.hint).to_nanos());
         true
     }
 

@@ -9,7 +9,10 @@ use super::{
     watchdog::{Remedy, Watchdog},
     wheel::Wheel,
 };
-use crate::packet::{RTP_OFFSET, ones_complement_sum};
+use crate::{
+    packet::{RTP_OFFSET, ones_complement_sum},
+    xsk::prefetch,
+};
 
 /// Completions taken at once.
 const REAP: usize = 64;
@@ -197,13 +200,13 @@ impl<P: Port> Engine<P> {
     }
 
     /// Starts a copy in the free slot `number`; its stream must be there. Hands the cursor back if either isn't so.
-    pub fn start(&mut self, number: u32, mut cursor: Box<Cursor>, now: Time) -> Result<(), Box<Cursor>> {
+    pub fn start(&mut self, number: u32, cursor: Box<Cursor>, now: Time) -> Result<(), Box<Cursor>> {
         let vacant = !self.silent && self.cursors.get(number as usize).is_some_and(Option::is_none);
         let stream = self.streams.get(cursor.stream as usize).and_then(Option::as_deref);
-        let (true, Some(slot)) = (vacant, stream) else {
+        if !vacant || stream.is_none() {
             return Err(cursor);
-        };
-        let due = cursor.due(&slot.stream);
+        }
+        let due = cursor.due;
         self.wheel.insert(media_key(number), due);
         if cursor.reports.is_some() {
             // The first report follows the first packet, so that receivers can synchronise at once.
@@ -319,6 +322,11 @@ impl<P: Port> Engine<P> {
             return;
         }
         for &key in &self.batch[..count] {
+            if let Some(cursor) = &self.cursors[key as usize / 2] {
+                prefetch::all_for_write(&**cursor);
+            }
+        }
+        for &key in &self.batch[..count] {
             let Some(cursor) = &self.cursors[key as usize / 2] else { continue };
             let Some(slot) = &self.streams[cursor.stream as usize] else { continue };
             if let Some(frame) = slot.frame(cursor.place.n) {
@@ -342,7 +350,7 @@ impl<P: Port> Engine<P> {
     fn serve_media(&mut self, number: u32, now: Time) {
         let Some(cursor) = &mut self.cursors[number as usize] else { return };
         let Some(slot) = &self.streams[cursor.stream as usize] else { return };
-        let late = now.since(cursor.due(&slot.stream));
+        let late = now.since(cursor.due);
         if late > self.max_lateness {
             self.counters.skipped += 1;
         } else if let Some(posted) = post_packet(&mut self.port, &mut self.store, &mut self.counters, cursor, slot) {
@@ -363,8 +371,8 @@ impl<P: Port> Engine<P> {
         {
             prefetch_headers(self.port.memory(), frame);
         }
-        let due = cursor.due(&slot.stream);
-        self.wheel.insert(media_key(number), due);
+        // Behind its plan it goes behind what has waited longer: under load, all copies lag alike.
+        self.wheel.insert(media_key(number), cursor.due.max(now));
     }
 
     fn serve_report(&mut self, number: u32, now: Time) {
@@ -486,7 +494,7 @@ fn frame_bytes(memory: &mut [u8], frame: u32) -> &mut [u8] {
 #[inline]
 fn prefetch_headers(memory: &mut [u8], frame: u32) {
     // Headers end at RTP_OFFSET; those of IPv4, and of IPv6 with up to … one VLAN tag, fit into the line before it.
-    crate::xsk::prefetch::for_write(&frame_bytes(memory, frame)[RTP_OFFSET - 64..]);
+    prefetch::for_write(&frame_bytes(memory, frame)[RTP_OFFSET - 64..]);
 }
 
 #[inline]

@@ -13,3 +13,4 @@ mod timing;
 pub(super) use packet::PACKET_LEN;
 pub(super) use restamp::{Shift, restamp};
 pub(super) use scan::{Pass, scan};
+pub(super) use timeline::Segment;

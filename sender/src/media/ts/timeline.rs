@@ -1,11 +1,19 @@
 //! When each packet of a pass is due: PCRs as anchors, a constant rate between them.
 
 /// Transport packet number `packet` is due at `time`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Anchor {
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(in crate::media) struct Anchor {
     pub(super) packet: u64,
     /// Ticks of 27 MHz.
     pub(super) time: u64,
+}
+
+/// Two neighbouring anchors, between which the rate is constant.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::media) struct Segment {
+    from: Anchor,
+    to: Anchor,
+    at: u32,
 }
 
 /// Due times of the transport packets of a pass. One anchor a PCR; memory does not depend on the number of packets, but for
@@ -44,16 +52,21 @@ impl Timeline {
         self.due_from(packet, self.coarse[(packet / STRIDE) as usize] as usize).0
     }
 
-    /// The same for one that is probably soon after anchor `hint`; also says which anchor it is after.
+    /// The same for one that probably lies in the segment that was left in `segment` the last time: then the table of
+    /// anchors, cold memory for whoever has many cursors, isn't touched.
     #[inline]
-    pub(in crate::media) fn due_near(&self, packet: u64, hint: usize) -> (u64, usize) {
+    pub(in crate::media) fn due_near(&self, packet: u64, segment: &mut Segment) -> u64 {
+        let Segment { from, to, at } = *segment;
+        if from.packet <= packet && packet < to.packet {
+            return from.time + ticks(from, to, packet - from.packet);
+        }
         let near = |anchor: &Anchor| anchor.packet <= packet && packet < anchor.packet + STRIDE;
-        let from = if self.anchors.get(hint).is_some_and(near) {
-            hint
-        } else {
-            self.coarse[(packet / STRIDE) as usize] as usize
-        };
-        self.due_from(packet, from)
+        let at = at as usize;
+        let start =
+            if self.anchors.get(at).is_some_and(near) { at } else { self.coarse[(packet / STRIDE) as usize] as usize };
+        let (due, at) = self.due_from(packet, start);
+        *segment = Segment { from: self.anchors[at], to: self.anchors[at + 1], at: at as u32 };
+        due
     }
 
     #[inline]
@@ -110,16 +123,15 @@ mod tests {
         fn due_times_never_fall_whatever_the_hint(anchors in anchors()) {
             let timeline = Timeline::new(anchors.clone());
             let end = anchors[anchors.len() - 1];
-            let (mut last, mut hint) = (0, 0);
+            let (mut last, mut hint) = (0, Segment::default());
             for packet in 0..end.packet {
                 let due = timeline.due(packet);
                 prop_assert!(due >= last && due <= end.time);
                 last = due;
-                let (near, at) = timeline.due_near(packet, hint);
-                prop_assert_eq!(near, due);
-                hint = at;
-                let (wild, _) = timeline.due_near(packet, (packet * 31) as usize % (anchors.len() + 3));
-                prop_assert_eq!(wild, due);
+                prop_assert_eq!(timeline.due_near(packet, &mut hint), due);
+                let at = (packet * 31) as u32 % (anchors.len() as u32 + 3);
+                let mut wild = Segment { at, ..Segment::default() };
+                prop_assert_eq!(timeline.due_near(packet, &mut wild), due);
             }
             for anchor in &anchors[..anchors.len() - 1] {
                 prop_assert_eq!(timeline.due(anchor.packet), anchor.time);
