@@ -113,7 +113,7 @@ fn up(place: &Place, arguments: &Arguments) -> Result<()> {
 
 /// The lab's folder in target: a sender.toml and its key, and what the printed commands write.
 fn folder(place: &Place, prefix: &str) -> PathBuf {
-    place.target.join(prefix)
+    place.target.join(if prefix == "lab" { "lab".to_owned() } else { format!("lab-{prefix}") })
 }
 
 /// Writes the configuration and the key that the printed commands use; leaves those alone that are there.
