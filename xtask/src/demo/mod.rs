@@ -145,15 +145,18 @@ struct Plan {
     begin: u64,
     all_run: u64,
     end: u64,
+    /// How long a pass takes.
+    pass: u64,
 }
 
 impl Plan {
     fn of(status: &SenderStatus) -> Result<Self> {
         let base = |copy| status.copy(copy).map(|copy| copy.base_ns);
         let (begin, last) = (base(0)?, base(COPIES - 1)?);
-        let end = last + (status.title()?.pass_ns as f64 * PASSES) as u64;
+        let pass = status.title()?.pass_ns;
+        let end = last + (pass as f64 * PASSES) as u64;
         // The status is up to a second old.
-        Ok(Self { begin, all_run: last + 1_500_000_000, end })
+        Ok(Self { begin, all_run: last + 1_500_000_000, end, pass })
     }
 }
 

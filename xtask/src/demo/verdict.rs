@@ -87,7 +87,7 @@ pub(super) fn show(evidence: &Evidence, colours: bool) -> bool {
 
 fn show_receivers(evidence: &Evidence, sheet: &mut Sheet) {
     sheet.heading(
-        "receiver  copy  packets  passes   lost  duplicate  out of order  decrypt failures  offset of its copy, and plan",
+        "receiver  copy  packets  passes   lost  duplicate  out of order  decrypt failures  offset of its copy (plan, at most 5 ms off)",
     );
     let per_pass = evidence.first.titles.first().map_or(1, |title| title.packets_per_pass).max(1);
     // One stream on all copies: who got the first packet of its copy knows its timestamp for everybody.
@@ -212,7 +212,7 @@ fn show_sender(evidence: &Evidence, sheet: &mut Sheet) {
     if let Some(queue) = end.queues.first() {
         let quantile = |name: &str| queue.lateness_ns.get(name).map_or(0.0, |&nanos| nanos as f64 / 1e6);
         println!(
-            "departure against plan     median {:.2} ms, 99 % {:.2} ms, all {:.2} ms (AF_XDP, {} mode)",
+            "departure against plan     median {:.2} ms, 99 % {:.2} ms, worst {:.2} ms (AF_XDP, {} mode)",
             quantile("p50"),
             quantile("p99"),
             quantile("max"),

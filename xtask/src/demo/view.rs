@@ -75,16 +75,18 @@ fn block(plan: &Plan, now: u64, status: &SenderStatus, receptions: &[Summary]) -
         format!("  encrypted \x1b[1m{:>6}\x1b[0m   sent \x1b[1m{:>6}\x1b[0m", status.encrypted, status.sent),
     ];
     for copy in &status.copies {
-        let begins = seconds(copy.base_ns, now);
-        let state =
-            if begins > 0.0 { format!("begins in {begins:.1} s") } else { format!("{:>6} packets sent", copy.sent) };
+        let (runs, pass) = (seconds(now, copy.base_ns), plan.pass as f64 / 1e9);
+        let state = match runs {
+            0.0.. => format!("pass {:.0}, at {:>4.1} s", (runs / pass).floor() + 1.0, runs % pass),
+            _ => format!("begins in {:.1} s", -runs),
+        };
         let receiver = CHOSEN.iter().position(|&chosen| chosen == copy.copy);
         let reception = receiver.and_then(|index| Some((index + 1, receptions.get(index)?)));
         let reception = reception.map_or_else(String::new, |(number, reception)| {
             let jitter = reception.jitter_us.unwrap_or(0) as f64 / 1e3;
             format!("r{number}  {:>6} received, {} lost, jitter {jitter:.2} ms", reception.received, reception.lost)
         });
-        lines.push(format!("  copy {}  {:<18} {state:<20}  {reception}", copy.copy, copy.group));
+        lines.push(format!("  copy {}  {:<18} {state:<17}  {reception}", copy.copy, copy.group));
     }
     let counted = status.xdp.counted();
     let reporters = status.titles.first().map_or(0, |title| title.reporters);
