@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
 pub(crate) fn main(place: &Place, arguments: &Arguments) -> Result<ExitCode> {
     setup::ensure(place, setup::Goal::Everything)?;
     step::say("building the benchmark (release)");
-    let sender = build::sender(place, true)?;
+    let sender = build::sender(place, build::Profile::Release)?;
     let programs =
         build::programs(place, &["bench", "--locked", "--no-run", "--package", "sender-tests", "--bench", "sender"])?;
     let program = programs.into_iter().find(|program| program.name == "sender").context("cargo built no benchmark")?;

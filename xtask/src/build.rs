@@ -30,7 +30,7 @@ struct Message {
     executable: Option<PathBuf>,
     manifest_path: Option<PathBuf>,
     target: Option<Target>,
-    profile: Option<Profile>,
+    profile: Option<MessageProfile>,
 }
 
 #[derive(Deserialize)]
@@ -40,19 +40,26 @@ struct Target {
 }
 
 #[derive(Deserialize)]
-struct Profile {
+struct MessageProfile {
     test: bool,
 }
 
+/// What is built: for development with its checks on, as xtask itself and the tests are, or for speed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    Dev,
+    Release,
+}
+
 /// Builds the binary `sender`, the XDP program within it. Returns its path.
-pub(crate) fn sender(place: &Place, release: bool) -> Result<PathBuf> {
+pub(crate) fn sender(place: &Place, profile: Profile) -> Result<PathBuf> {
     let mut cargo = place.cargo();
     cargo.args(["build", "--locked", "--package", "sender", "--bin", "sender"]);
-    if release {
+    if profile == Profile::Release {
         cargo.arg("--release");
     }
     step::run(&mut cargo)?;
-    let path = sender_path(place, release);
+    let path = sender_path(place, profile);
     if !path.is_file() {
         bail!("cargo built no {}: is build.target or build.target-dir set in a cargo configuration?", path.display());
     }
@@ -60,8 +67,12 @@ pub(crate) fn sender(place: &Place, release: bool) -> Result<PathBuf> {
 }
 
 /// Where the binary `sender` is after its build.
-pub(crate) fn sender_path(place: &Place, release: bool) -> PathBuf {
-    place.target.join(if release { "release" } else { "debug" }).join("sender")
+pub(crate) fn sender_path(place: &Place, profile: Profile) -> PathBuf {
+    let folder = match profile {
+        Profile::Dev => "debug",
+        Profile::Release => "release",
+    };
+    place.target.join(folder).join("sender")
 }
 
 /// Runs cargo with `arguments` (a `test --no-run` or `bench --no-run`) and returns the test programs it made.

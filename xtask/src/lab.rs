@@ -1,6 +1,6 @@
 //! `cargo xtask lab`: the test network, left up to try things by hand.
 
-use crate::{build, place::Place, privilege, setup, step};
+use crate::{build, demo, place::Place, privilege, setup, step};
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
 use sender_tests::lab::{self, Lab, Namespace, Options};
@@ -9,7 +9,7 @@ use std::{
     env, fs,
     os::unix::process::CommandExt,
     path::PathBuf,
-    process::{ExitCode, Stdio},
+    process::{Command, ExitCode, Stdio},
 };
 
 #[derive(Args)]
@@ -55,7 +55,12 @@ pub(crate) fn main(place: &Place, arguments: &Arguments) -> Result<ExitCode> {
         lab::query_for_ever(&Namespace::existing(&format!("{}-snd", arguments.prefix))?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    setup::ensure(place, setup::Goal::Lab)?;
+    let removing = matches!(arguments.action, Some(Action::Down));
+    setup::ensure(place, if removing { setup::Goal::Network } else { setup::Goal::Demo })?;
+    if !removing && !privilege::built_before() {
+        step::say("building sender and its XDP program");
+        build::sender(place, build::Profile::Dev)?;
+    }
     if let Some(code) = privilege::become_root("the lab")? {
         return Ok(code);
     }
@@ -98,10 +103,33 @@ fn up(place: &Place, arguments: &Arguments) -> Result<()> {
         .stderr(Stdio::null())
         .spawn()
         .context("starting the lab's querier")?;
+    prepare(place, prefix)?;
     let state = State { prefix: prefix.clone(), namespaces: built.leave_up() };
     fs::write(&file, serde_json::to_vec_pretty(&state)?).with_context(|| format!("writing {}", file.display()))?;
     step::say("the lab is up");
     print!("{}", drawing(place, prefix));
+    Ok(())
+}
+
+/// The lab's folder in target: a sender.toml and its key, and what the printed commands write.
+fn folder(place: &Place, prefix: &str) -> PathBuf {
+    place.target.join(if prefix == "lab" { "lab".to_owned() } else { format!("lab-{prefix}") })
+}
+
+/// Writes the configuration and the key that the printed commands use; leaves those alone that are there.
+fn prepare(place: &Place, prefix: &str) -> Result<()> {
+    let folder = folder(place, prefix);
+    fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    let (configuration, key) = (folder.join("sender.toml"), folder.join("sample.key"));
+    if !configuration.exists() {
+        // The lab has a querier of its own, with the sender's address: two would be one too many.
+        let text =
+            demo::configuration(lab::SENDER_INTERFACE, &place.file("tests/media/sample.ts"), "sample.key", "off");
+        fs::write(&configuration, text).with_context(|| format!("writing {}", configuration.display()))?;
+    }
+    if !key.exists() {
+        step::output(Command::new(build::sender_path(place, build::Profile::Dev)).args(["key", "new"]).arg(&key))?;
+    }
     Ok(())
 }
 
@@ -112,6 +140,8 @@ fn down(place: &Place, prefix: &str) -> Result<()> {
     if file.exists() {
         fs::remove_file(&file).with_context(|| format!("removing {}", file.display()))?;
     }
+    // Only room on disk. What was received in the lab goes with it.
+    let _ = fs::remove_dir_all(folder(place, prefix));
     ensure!(Namespace::existing(&format!("{prefix}-br")).is_err(), "the namespace {prefix}-br is still there");
     if removed.is_empty() {
         step::say("there was no lab");
@@ -124,7 +154,10 @@ fn down(place: &Place, prefix: &str) -> Result<()> {
 
 /// The lab as text, with commands to begin with.
 fn drawing(place: &Place, p: &str) -> String {
-    let sender = place.short(&build::sender_path(place, true));
+    let sender = place.short(&build::sender_path(place, build::Profile::Dev));
+    let folder = place.short(&folder(place, p));
+    let receive = format!("{sender} receive --interface rx0 --source 10.77.0.1 --feedback 10.77.0.1:6001");
+    let down = if p == "lab" { String::new() } else { format!(" --prefix {p}") };
     format!(
         "
   {p}-snd                      {p}-br                            {p}-r1 … {p}-r4
@@ -137,14 +170,20 @@ fn drawing(place: &Place, p: &str) -> String {
 
   The bridge forwards a group only to ports that joined it; the sender's port gets every report.
 
-Try (as root; `cargo build --release -p sender` builds the program):
-  ip netns exec {p}-snd {sender} run -c sender.toml   with interface = \"tx0\" in it
-  ip netns exec {p}-r1 {sender} receive --interface rx0 --source 10.77.0.1 --group 239.192.0.1:5004 --output r1.ts
+Try, as root, each in a terminal of its own:
+  # 4 copies on 239.192.77.1 … 239.192.77.4; Ctrl-C ends it
+  ip netns exec {p}-snd {sender} run -c {folder}/sender.toml --status {folder}/status.json
+  # receive the first copy; Ctrl-C ends it
+  ip netns exec {p}-r1 {receive} --group 239.192.77.1:5004 --key-file {folder}/sample.key --output {folder}/r1.ts
+  # lose every 100th packet at r1; and no more
   ip netns exec {p}-r1 nft 'table inet loss {{ chain c {{ type filter hook prerouting priority raw; udp dport 5004 numgen inc mod 100 == 0 counter drop; }}; }}'
-                                                           lose every 100th packet (nft delete table inet loss: no more)
-  bridge -n {p}-br mdb show                                who joined what
-  ip -n {p}-r1 -s link show rx0                            what arrived
-  cargo xtask lab down                                     remove it all
+  ip netns exec {p}-r1 nft delete table inet loss
+  # who joined what; what arrived; what the sender counts
+  bridge -n {p}-br mdb show
+  ip -n {p}-r1 -s link show rx0
+  cat {folder}/status.json
+  # remove it all
+  cargo xtask lab down{down}
 "
     )
 }

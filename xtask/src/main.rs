@@ -37,14 +37,15 @@ enum Command {
     Setup,
     /// Show it all: one title on four staggered copies, three receivers, every figure checked
     ///
-    /// Builds sender, makes the lab, sends the sample title through AF_XDP on veth, encrypted, on four copies 3 s apart,
+    /// Builds sender, makes the lab, sends the sample title through AF_XDP on veth, encrypted, on four copies 3.2 s apart,
     /// receives three of them for more than two passes and compares what was sent, counted and received. Takes under 90
     /// seconds after the build. Exits with 0 only if every figure is right. Ctrl-C ends it cleanly.
     Demo(demo::Arguments),
     /// Build the test network and leave it up, to try things by hand
     ///
     /// One sender and four receivers in network namespaces (lab-snd, lab-r1 … lab-r4) around a bridge with IGMP and MLD
-    /// snooping (lab-br). Prints a drawing and commands to begin with. `cargo xtask lab down` removes it.
+    /// snooping (lab-br). Prints a drawing and commands that run as they are, with a configuration and a key in target/lab.
+    /// `cargo xtask lab down` removes it.
     Lab(lab::Arguments),
     /// Run all tests: unit tests and end-to-end tests in network namespaces
     ///

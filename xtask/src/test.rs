@@ -39,7 +39,7 @@ pub(crate) fn main(place: &Place, arguments: &Arguments) -> Result<ExitCode> {
     setup::ensure(place, setup::Goal::Everything)?;
     let begin = Instant::now();
     step::say("building sender, the XDP program and the tests");
-    let sender = build::sender(place, false)?;
+    let sender = build::sender(place, build::Profile::Dev)?;
     let mut programs = build::programs(place, &["test", "--locked", "--no-run"])?;
     // End-to-end tests last: what they rely on has been tested then.
     programs.sort_by_key(|program| (is_end_to_end(program), program.package.clone(), program.name.clone()));

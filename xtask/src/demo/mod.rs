@@ -9,6 +9,8 @@ mod scene;
 mod verdict;
 mod view;
 
+pub(crate) use scene::configuration;
+
 use crate::{build, place::Place, privilege, setup, step};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -28,10 +30,14 @@ use std::{
 
 /// Copies of the title.
 pub(super) const COPIES: u64 = 4;
-/// The copy that each receiver receives, r1 first. They join before their copy begins.
-pub(super) const CHOSEN: [u64; 3] = [1, 2, 3];
-/// Passes that the last copy makes while it is received, at least.
+/// The copy that each receiver receives, r1 first. The last one joins before its copy begins and gets the first packet.
+pub(super) const CHOSEN: [u64; 3] = [0, 1, 3];
+/// Passes that the last copy makes while it is received.
 const PASSES: f64 = 2.1;
+/// From the sender's first query until the bridge forwards by membership only: the time that hosts have to answer.
+const SNOOPING: u64 = 12_000_000_000;
+/// How long hosts may take to repeat their leaves (RFC 3376, 8.11: a second), and the status to show them.
+const REPEATS: Duration = Duration::from_millis(2500);
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -55,18 +61,22 @@ impl Interrupt {
         Ok(Self(flag))
     }
 
+    fn asked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// Fails if it was asked to end, so that everything is dropped on the way out.
     fn check(&self) -> Result<()> {
-        ensure!(!self.0.load(Ordering::Relaxed), "interrupted; the lab is removed");
+        ensure!(!self.asked(), "interrupted; everything is ended and the network removed");
         Ok(())
     }
 }
 
 pub(crate) fn main(place: &Place, arguments: &Arguments) -> Result<ExitCode> {
-    setup::ensure(place, setup::Goal::Everything)?;
+    setup::ensure(place, setup::Goal::Demo)?;
     if !privilege::built_before() {
-        step::say("building sender and its XDP program (release)");
-        build::sender(place, true)?;
+        step::say("building sender and its XDP program");
+        build::sender(place, build::Profile::Dev)?;
     }
     if let Some(code) = privilege::become_root("the demo's network")? {
         return Ok(code);
@@ -74,55 +84,60 @@ pub(crate) fn main(place: &Place, arguments: &Arguments) -> Result<ExitCode> {
     let media = place.file(&arguments.media);
     ensure!(media.is_file(), "there is no {}: give an MPEG-TS file with --media", media.display());
 
+    let begin = Instant::now();
     let interrupt = Interrupt::listen()?;
     let terminal = stdout().is_terminal();
     step::say("building the network: one sender, a snooping bridge, receivers (all in namespaces)");
-    let mut scene = Scene::build(place, &media, arguments.keep)?;
+    let binary = build::sender_path(place, build::Profile::Dev);
+    let mut scene = Scene::build(place, binary, &media, arguments.keep)?;
     let outcome = play(&mut scene, &interrupt, terminal);
-    if outcome.is_err() {
+    if outcome.is_err() && !interrupt.asked() {
         scene.show_last_words();
     }
     let right = outcome?;
+    drop(scene);
+    println!("({:.0} s, the network is removed)", begin.elapsed().as_secs_f64());
     Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Runs the demo on the scene; whether every figure was right.
 fn play(scene: &mut Scene, interrupt: &Interrupt, terminal: bool) -> Result<bool> {
-    step::say("starting sender: 4 staggered copies through AF_XDP, reports counted by XDP");
+    step::say(format!("starting sender: {COPIES} staggered copies, encrypted, through AF_XDP; XDP counts who listens"));
     scene.start_sender()?;
     let first = wait_for_status(scene, interrupt)?;
-    let baseline = first.xdp.clone();
     step::say("starting three receivers, each on another copy");
     scene.start_receivers(&first)?;
 
     let plan = Plan::of(&first)?;
     let mut view = view::View::new(terminal);
-    let mut steady: Option<SenderStatus> = None;
+    let (mut steady, mut flooded) = (None, None);
     let last = loop {
         interrupt.check()?;
         scene.check_alive()?;
         let status = scene.status()?;
         let now = sender_tests::lab::now()?;
-        view.show(&plan, now, &status, &scene.traffic()?);
+        view.show(&plan, now, &status, &scene.receptions());
         if steady.is_none() && now > plan.all_run {
             steady = Some(status.clone());
+        }
+        if flooded.is_none() && now > plan.begin + SNOOPING {
+            flooded = Some(scene.traffic()?.unwanted);
         }
         if now > plan.end {
             break status;
         }
-        sleep(Duration::from_millis(if terminal { 500 } else { 1000 }));
+        sleep(Duration::from_millis(if terminal { 250 } else { 500 }));
     };
     view.end();
 
     step::say("ending: receivers first, then the sender");
+    let (steady, flooded) = steady.zip(flooded).context("the copies never all ran")?;
+    let unwanted = scene.traffic()?.unwanted - flooded;
     let summaries = scene.stop_receivers()?;
-    let (traffic, counted) = settle(scene, &baseline)?;
+    let (traffic, end) = settle(scene, interrupt, &first)?;
     scene.stop_sender()?;
-    let steady = steady.context("the copies never all ran")?;
-    Ok(verdict::show(
-        &verdict::Evidence { first: &first, steady: &steady, last: &last, counted, traffic, summaries },
-        terminal,
-    ))
+    let evidence = verdict::Evidence { first, steady, last, end, traffic, unwanted, summaries };
+    Ok(verdict::show(&evidence, terminal && std::env::var_os("NO_COLOR").is_none()))
 }
 
 /// When what happens, on CLOCK_MONOTONIC.
@@ -130,22 +145,24 @@ struct Plan {
     begin: u64,
     all_run: u64,
     end: u64,
+    /// How long a pass takes.
+    pass: u64,
 }
 
 impl Plan {
     fn of(status: &SenderStatus) -> Result<Self> {
         let base = |copy| status.copy(copy).map(|copy| copy.base_ns);
         let (begin, last) = (base(0)?, base(COPIES - 1)?);
-        // Copies are a COPIES-th of a pass apart.
-        let pass = (last.saturating_sub(begin)) * COPIES / (COPIES - 1);
+        let pass = status.title()?.pass_ns;
         let end = last + (pass as f64 * PASSES) as u64;
-        Ok(Self { begin, all_run: last + 1_000_000_000, end })
+        // The status is up to a second old.
+        Ok(Self { begin, all_run: last + 1_500_000_000, end, pass })
     }
 }
 
 /// The first status with all copies in it.
 fn wait_for_status(scene: &mut Scene, interrupt: &Interrupt) -> Result<SenderStatus> {
-    const PATIENCE: Duration = Duration::from_secs(15);
+    const PATIENCE: Duration = Duration::from_secs(20);
     let begin = Instant::now();
     loop {
         interrupt.check()?;
@@ -161,17 +178,18 @@ fn wait_for_status(scene: &mut Scene, interrupt: &Interrupt) -> Result<SenderSta
     }
 }
 
-/// What the receivers sent and XDP counted since the baseline, once both agree and nothing more comes, or after a few
-/// seconds. A host repeats its leave within a second or two (RFC 3376, 8.11), and the status is up to a second old.
-fn settle(scene: &Scene, baseline: &figures::Xdp) -> Result<(scene::Traffic, figures::Counted)> {
-    let begin = Instant::now();
+/// What the receivers' wires carried and the sender's status, once both agree and nothing more can come, or after a few
+/// seconds.
+fn settle(scene: &Scene, interrupt: &Interrupt, first: &SenderStatus) -> Result<(scene::Traffic, SenderStatus)> {
+    let (begin, before) = (Instant::now(), first.xdp.counted());
     loop {
-        let traffic = scene.traffic()?;
-        let counted = scene.status()?.xdp.since(baseline);
-        let agree = counted.memberships == traffic.memberships_sent && counted.reports == traffic.reports_sent;
-        if agree && begin.elapsed() > Duration::from_secs(3) || begin.elapsed() > Duration::from_secs(8) {
-            return Ok((traffic, counted));
+        interrupt.check()?;
+        let (traffic, status) = (scene.traffic()?, scene.status()?);
+        let counted = status.xdp.counted().since(before);
+        let agree = counted.records == traffic.memberships && counted.reports == traffic.reports;
+        if agree && begin.elapsed() > REPEATS || begin.elapsed() > 3 * REPEATS {
+            return Ok((traffic, status));
         }
-        sleep(Duration::from_millis(100));
+        sleep(Duration::from_millis(250));
     }
 }

@@ -1,21 +1,20 @@
-//! What runs in the demo: the lab, the sender, the receivers, and independent counts of what the receivers send.
+//! What runs in the demo: the lab, the sender, the receivers, and independent counts on the receivers' wires.
 
 use super::{
     CHOSEN, COPIES,
     figures::{self, SenderStatus, Summary},
 };
-use crate::{build, place::Place};
+use crate::place::Place;
 use anyhow::{Context, Result, bail};
-use sender_tests::lab::{Hook, Lab, Process, Rule, Signal};
+use sender_tests::lab::{Hook, Lab, Node, Options, Process, Rule, Signal};
 use std::{
-    fs::{self, OpenOptions},
-    io::{Read, Write},
-    os::unix::fs::OpenOptionsExt,
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-const GROUP: &str = "239.192.77.1";
+/// The first copy's group; the other copies take those after it.
+const GROUP: [u8; 4] = [239, 192, 77, 1];
 const PORT: u16 = 5004;
 const FEEDBACK_PORT: u16 = 6001;
 
@@ -23,7 +22,7 @@ const FEEDBACK_PORT: u16 = 6001;
 pub(super) struct Scene {
     receivers: Vec<Process>,
     sender: Option<Process>,
-    counts: Vec<Counts>,
+    wires: Vec<Wire>,
     lab: Lab,
     folder: Folder,
     binary: PathBuf,
@@ -31,21 +30,21 @@ pub(super) struct Scene {
 }
 
 /// A receiver's wire, counted by nft.
-struct Counts {
-    media: Rule,
+struct Wire {
+    unwanted: Rule,
     memberships: Rule,
     reports: Rule,
 }
 
-/// What nft counted at the receivers.
-#[derive(Clone, Default)]
+/// What nft counted on the receivers' wires.
+#[derive(Clone, Copy, Default)]
 pub(super) struct Traffic {
-    /// Media packets that arrived at each.
-    pub(super) media: Vec<u64>,
+    /// Media packets of copies that the receiver had not joined.
+    pub(super) unwanted: u64,
     /// IGMP packets they sent.
-    pub(super) memberships_sent: u64,
+    pub(super) memberships: u64,
     /// RTCP packets they sent to the feedback port.
-    pub(super) reports_sent: u64,
+    pub(super) reports: u64,
 }
 
 /// The demo's folder in target, emptied at the end unless it is to be kept.
@@ -55,36 +54,23 @@ struct Folder {
 }
 
 impl Scene {
-    pub(super) fn build(place: &Place, media: &Path, keep: bool) -> Result<Self> {
+    pub(super) fn build(place: &Place, binary: PathBuf, media: &Path, keep: bool) -> Result<Self> {
         let folder = Folder::make(place.target.join("demo"), keep)?;
-        let lab = Lab::new()?;
-        let counts = lab.receivers()[..CHOSEN.len()]
-            .iter()
-            .map(|node| {
-                Ok(Counts {
-                    media: node.count(Hook::Input, &format!("udp dport {PORT}"))?,
-                    memberships: node.count(Hook::Output, "meta l4proto igmp")?,
-                    reports: node.count(Hook::Output, &format!("udp dport {FEEDBACK_PORT}"))?,
-                })
-            })
-            .collect::<Result<_>>()?;
-        let (binary, media) = (build::sender_path(place, true), media.to_owned());
-        Ok(Self { receivers: Vec::new(), sender: None, counts, lab, folder, binary, media })
+        // No querier but the sender's own: the bridge learns from it who wants what.
+        let lab = Lab::build(&Options { querier: false, ..Options::default() })?;
+        let wires = lab.receivers().iter().zip(CHOSEN).map(|(node, copy)| Wire::new(node, copy));
+        let wires = wires.collect::<Result<_>>()?;
+        Ok(Self { receivers: Vec::new(), sender: None, wires, lab, folder, binary, media: media.to_owned() })
     }
 
     pub(super) fn start_sender(&mut self) -> Result<()> {
-        write_key(&self.folder.file("sample.key"))?;
-        let configuration = self.folder.file("sender.toml");
-        let text = format!(
-            "[network]\ninterface = \"{}\"\nmode = \"copy\" # veth has no zero-copy\nxdp = \"native\"\n\n\
-             [[title]]\nname = \"sample\"\nfile = {:?}\ncopies = {COPIES}\nstagger = \"auto\"\ngroup = \"{GROUP}\"\n\
-             port = {PORT}\nfeedback_port = {FEEDBACK_PORT}\nkey_file = \"sample.key\"\n",
-            self.lab.sender().interface(),
-            self.media,
-        );
-        fs::write(&configuration, text).with_context(|| format!("writing {}", configuration.display()))?;
+        let key = self.folder.file("sample.key");
+        self.lab.sender().run(&self.binary.display().to_string(), &["key", "new", &key.display().to_string()])?;
+        let file = self.folder.file("sender.toml");
+        let text = configuration(self.lab.sender().interface(), &self.media, "sample.key", "on");
+        fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
         let mut command = self.lab.sender().command(&self.binary);
-        command.arg("run").arg("-c").arg(&configuration).arg("--status").arg(self.folder.file("status.json"));
+        command.arg("run").arg("-c").arg(&file).arg("--status").arg(self.folder.file("status.json"));
         self.sender = Some(Process::spawn(command)?);
         Ok(())
     }
@@ -96,18 +82,17 @@ impl Scene {
 
     pub(super) fn start_receivers(&mut self, status: &SenderStatus) -> Result<()> {
         let source = self.lab.sender().v4();
-        for (node, copy) in self.lab.receivers().iter().zip(CHOSEN) {
-            let name = format!("r{}", self.receivers.len() + 1);
+        for (number, (node, copy)) in (1..).zip(self.lab.receivers().iter().zip(CHOSEN)) {
             let mut command = node.command(&self.binary);
             command
                 .args(["receive", "--quiet", "--interface", node.interface(), "--source", &source.to_string()])
                 .args(["--group", &status.copy(copy)?.group, "--feedback", &format!("{source}:{FEEDBACK_PORT}")])
-                .arg("--key-file")
-                .arg(self.folder.file("sample.key"))
-                .arg("--output")
-                .arg(self.folder.file(&format!("{name}.ts")))
-                .arg("--summary")
-                .arg(self.folder.file(&format!("{name}.json")));
+                // The last copy begins with the last stagger: nobody gives up before.
+                .args(["--timeout", "0s", "--key-file"])
+                .arg(self.folder.file("sample.key"));
+            for (option, ending) in [("--output", "ts"), ("--status", "status.json"), ("--summary", "json")] {
+                command.arg(option).arg(self.folder.file(&format!("r{number}.{ending}")));
+            }
             self.receivers.push(Process::spawn(command)?);
         }
         Ok(())
@@ -123,13 +108,19 @@ impl Scene {
         Ok(())
     }
 
+    /// What the receivers last wrote; nothing yet counts as zeros.
+    pub(super) fn receptions(&self) -> Vec<Summary> {
+        let files = (1..=CHOSEN.len()).map(|number| self.folder.file(&format!("r{number}.status.json")));
+        files.map(|file| figures::read(&file).unwrap_or_default()).collect()
+    }
+
     /// What nft counted so far.
     pub(super) fn traffic(&self) -> Result<Traffic> {
         let mut traffic = Traffic::default();
-        for counts in &self.counts {
-            traffic.media.push(counts.media.packets()?);
-            traffic.memberships_sent += counts.memberships.packets()?;
-            traffic.reports_sent += counts.reports.packets()?;
+        for wire in &self.wires {
+            traffic.unwanted += wire.unwanted.packets()?;
+            traffic.memberships += wire.memberships.packets()?;
+            traffic.reports += wire.reports.packets()?;
         }
         Ok(traffic)
     }
@@ -171,6 +162,28 @@ impl Scene {
     }
 }
 
+impl Wire {
+    fn new(node: &Node, copy: u64) -> Result<Self> {
+        let [a, b, c, d] = GROUP;
+        let group = format!("{a}.{b}.{c}.{}", u64::from(d) + copy);
+        Ok(Self {
+            unwanted: node.count(Hook::Prerouting, &format!("udp dport {PORT} ip daddr != {group}"))?,
+            memberships: node.count(Hook::Output, "meta l4proto igmp")?,
+            reports: node.count(Hook::Output, &format!("udp dport {FEEDBACK_PORT}"))?,
+        })
+    }
+}
+
+/// A sender.toml for the lab: the sample title on staggered copies.
+pub(crate) fn configuration(interface: &str, media: &Path, key: &str, querier: &str) -> String {
+    let [a, b, c, d] = GROUP;
+    format!(
+        "[network]\ninterface = \"{interface}\"\nmode = \"copy\" # veth has no zero-copy\nquerier = \"{querier}\"\n\n\
+         [[title]]\nname = \"sample\"\nfile = {media:?}\ncopies = {COPIES}\ngroup = \"{a}.{b}.{c}.{d}\"\nport = {PORT}\n\
+         feedback_port = {FEEDBACK_PORT}\nkey_file = \"{key}\"\n"
+    )
+}
+
 impl Folder {
     fn make(path: PathBuf, keep: bool) -> Result<Self> {
         // A status of an earlier run must not be taken for one of this.
@@ -193,18 +206,4 @@ impl Drop for Folder {
             let _ = fs::remove_dir_all(&self.path);
         }
     }
-}
-
-/// A fresh key that only root can read.
-fn write_key(path: &Path) -> Result<()> {
-    let mut secret = [0; 30];
-    fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut secret)).context("drawing a random key")?;
-    let digits: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .and_then(|mut file| writeln!(file, "AES_CM_128_HMAC_SHA1_80 {digits}"))
-        .with_context(|| format!("writing {}", path.display()))
 }

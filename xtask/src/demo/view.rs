@@ -1,6 +1,9 @@
 //! The live view: one block that refreshes itself on a terminal, a line every few seconds elsewhere.
 
-use super::{CHOSEN, Plan, figures::SenderStatus, scene::Traffic};
+use super::{
+    CHOSEN, Plan,
+    figures::{SenderStatus, Summary},
+};
 use std::{
     io::{Write, stdout},
     time::{Duration, Instant},
@@ -15,87 +18,89 @@ pub(super) struct View {
     /// Lines of the block that is shown.
     shown: usize,
     last_line: Option<Instant>,
-    last: Option<(u64, Traffic)>,
 }
 
 impl View {
     pub(super) fn new(terminal: bool) -> Self {
-        Self { terminal, shown: 0, last_line: None, last: None }
+        Self { terminal, shown: 0, last_line: None }
     }
 
     /// Shows the figures of `now`.
-    pub(super) fn show(&mut self, plan: &Plan, now: u64, status: &SenderStatus, traffic: &Traffic) {
+    pub(super) fn show(&mut self, plan: &Plan, now: u64, status: &SenderStatus, receptions: &[Summary]) {
         if self.terminal {
-            let block = self.block(plan, now, status, traffic);
+            let block = block(plan, now, status, receptions);
             // Back to the block's first line, then each line over the old one.
             let back = if self.shown > 0 { format!("\x1b[{}A", self.shown) } else { String::new() };
             self.shown = block.len();
             let lines: String = block.iter().map(|line| format!("{line}\x1b[K\n")).collect();
-            self.write(&format!("{back}{lines}"));
+            write(&format!("{back}{lines}"));
         } else if self.last_line.is_none_or(|last| last.elapsed() >= LINE_EVERY) {
             self.last_line = Some(Instant::now());
-            let arrived: Vec<_> = traffic.media.iter().map(u64::to_string).collect();
-            let line = format!(
-                "{:>5.1} s of {:.0}: encrypted {}, sent {}, arrived {}, reports {}\n",
-                seconds(now, plan.begin).max(0.0),
-                seconds(plan.end, plan.begin),
-                status.encrypted,
-                status.sent,
-                arrived.join(" / "),
-                traffic.reports_sent
-            );
-            self.write(&line);
+            write(&line(plan, now, status, receptions));
         }
-        self.last = Some((now, traffic.clone()));
     }
 
     /// Leaves the last block standing.
     pub(super) fn end(&mut self) {
         self.shown = 0;
     }
+}
 
-    fn block(&self, plan: &Plan, now: u64, status: &SenderStatus, traffic: &Traffic) -> Vec<String> {
-        const BAR: usize = 40;
-        let part = (seconds(now, plan.begin) / seconds(plan.end, plan.begin)).clamp(0.0, 1.0);
-        let done = (part * BAR as f64) as usize;
-        let mut lines = vec![
-            format!("  [{}{}] {:.0} s", "━".repeat(done), " ".repeat(BAR - done), seconds(now, plan.begin).max(0.0)),
-            format!(
-                "  sender   encrypted \x1b[1m{:>8}\x1b[0m   sent \x1b[1m{:>8}\x1b[0m   {:.2} sent per encryption",
-                status.encrypted,
-                status.sent,
-                status.sent as f64 / status.encrypted.max(1) as f64
-            ),
-        ];
-        for copy in &status.copies {
-            let begins = seconds(copy.base_ns, now);
-            let state =
-                if begins > 0.0 { format!("begins in {begins:.1} s") } else { format!("{:>8} packets", copy.sent) };
-            lines.push(format!("  copy {}   {:<22} {state}", copy.copy, copy.group));
-        }
-        for (index, arrived) in traffic.media.iter().enumerate() {
-            let rate = self.last.as_ref().map_or(0.0, |(then, earlier)| {
-                let packets = arrived.saturating_sub(earlier.media.get(index).copied().unwrap_or(0));
-                packets as f64 / seconds(now, *then).max(0.001)
-            });
-            lines.push(format!(
-                "  r{}       copy {}   {arrived:>8} packets   {rate:>6.0} packets/s",
-                index + 1,
-                CHOSEN[index]
-            ));
-        }
-        lines.push(format!(
-            "  sent by receivers: {} IGMP, {} RTCP packets",
-            traffic.memberships_sent, traffic.reports_sent
-        ));
-        lines
-    }
+fn line(plan: &Plan, now: u64, status: &SenderStatus, receptions: &[Summary]) -> String {
+    let received: Vec<_> = receptions.iter().map(|reception| reception.received.to_string()).collect();
+    let lost: u64 = receptions.iter().map(|reception| reception.lost).sum();
+    format!(
+        "{:>4.0} s of {:.0}: encrypted {}, sent {}, received {}, lost {lost}, reports counted {}\n",
+        seconds(now, plan.begin).max(0.0),
+        seconds(plan.end, plan.begin),
+        status.encrypted,
+        status.sent,
+        received.join(" / "),
+        status.xdp.counted().reports
+    )
+}
 
-    fn write(&self, text: &str) {
-        let mut out = stdout().lock();
-        // A closed output doesn't stop the demo: its exit code still counts.
-        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+fn block(plan: &Plan, now: u64, status: &SenderStatus, receptions: &[Summary]) -> Vec<String> {
+    const BAR: usize = 48;
+    let part = (seconds(now, plan.begin) / seconds(plan.end, plan.begin)).clamp(0.0, 1.0);
+    let done = (part * BAR as f64) as usize;
+    let mut lines = vec![
+        format!(
+            "  {}\x1b[2m{}\x1b[0m {:.0} of {:.0} s",
+            "━".repeat(done),
+            "━".repeat(BAR - done),
+            seconds(now, plan.begin).clamp(0.0, seconds(plan.end, plan.begin)),
+            seconds(plan.end, plan.begin)
+        ),
+        format!("  encrypted \x1b[1m{:>6}\x1b[0m   sent \x1b[1m{:>6}\x1b[0m", status.encrypted, status.sent),
+    ];
+    for copy in &status.copies {
+        let (runs, pass) = (seconds(now, copy.base_ns), plan.pass as f64 / 1e9);
+        let state = match runs {
+            0.0.. => format!("pass {:.0}, at {:>4.1} s", (runs / pass).floor() + 1.0, runs % pass),
+            _ => format!("begins in {:.1} s", -runs),
+        };
+        let receiver = CHOSEN.iter().position(|&chosen| chosen == copy.copy);
+        let reception = receiver.and_then(|index| Some((index + 1, receptions.get(index)?)));
+        let reception = reception.map_or_else(String::new, |(number, reception)| {
+            let jitter = reception.jitter_us.unwrap_or(0) as f64 / 1e3;
+            format!("r{number}  {:>6} received, {} lost, jitter {jitter:.2} ms", reception.received, reception.lost)
+        });
+        lines.push(format!("  copy {}  {:<18} {state:<17}  {reception}", copy.copy, copy.group));
     }
+    let counted = status.xdp.counted();
+    let reporters = status.titles.first().map_or(0, |title| title.reporters);
+    lines.push(format!(
+        "  XDP counts {:>3} IGMP records, {:>3} receiver reports of {reporters} receivers",
+        counted.records, counted.reports
+    ));
+    lines
+}
+
+fn write(text: &str) {
+    let mut out = stdout().lock();
+    // A closed output doesn't stop the demo: its exit code still counts.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 /// From `earlier` to `later` in seconds, negative if it is the other way round.

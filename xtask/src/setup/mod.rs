@@ -29,13 +29,15 @@ struct Todo<'a> {
     get: Box<dyn FnOnce() -> Result<()> + 'a>,
 }
 
-/// What is needed for.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What is needed for: each takes what the one before takes, and more.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Goal {
-    /// Building and running everything.
+    /// Removing the test network.
+    Network,
+    /// Building `sender` and running it on the test network.
+    Demo,
+    /// Building, testing and checking everything.
     Everything,
-    /// The test network only.
-    Lab,
 }
 
 /// `cargo xtask setup`: says what is there, too.
@@ -84,9 +86,9 @@ pub(crate) fn ensure(place: &Place, goal: Goal) -> Result<usize> {
 
 fn steps(place: &Place, goal: Goal) -> Result<Vec<Step<'_>>> {
     let mut steps = vec![packages::step(goal)];
-    if goal == Goal::Everything {
+    if goal >= Goal::Demo {
         let toolchain = Toolchain::find(place)?;
-        steps.push(toolchain::step(place, &toolchain));
+        steps.push(toolchain::step(place, &toolchain, goal));
         steps.push(linker::step(place, toolchain));
     }
     Ok(steps)

@@ -16,9 +16,9 @@ struct Package {
 
 const PACKAGES: &[Package] = &[
     // Namespaces, veth pairs, the bridge.
-    Package { name: "iproute2", program: "ip", goal: Goal::Lab },
+    Package { name: "iproute2", program: "ip", goal: Goal::Network },
     // Loss and independent counts in the lab.
-    Package { name: "nftables", program: "nft", goal: Goal::Lab },
+    Package { name: "nftables", program: "nft", goal: Goal::Network },
     // The tests have it decode what was received.
     Package { name: "ffmpeg", program: "ffmpeg", goal: Goal::Everything },
 ];
@@ -26,7 +26,7 @@ const PACKAGES: &[Package] = &[
 pub(super) fn step(goal: Goal) -> Step<'static> {
     let missing: Vec<_> = PACKAGES
         .iter()
-        .filter(|package| package.goal == Goal::Lab || goal == Goal::Everything)
+        .filter(|package| package.goal <= goal)
         .filter(|package| !on_path(package.program))
         .map(|package| package.name)
         .collect();

@@ -1,6 +1,6 @@
 //! The pinned toolchain and its components; the source of `core`, which the XDP program's target has no build of.
 
-use super::{Step, Todo};
+use super::{Goal, Step, Todo};
 use crate::{place::Place, privilege::on_path, step};
 use anyhow::{Context, Result, bail, ensure};
 use std::{
@@ -47,16 +47,17 @@ impl Toolchain {
     }
 }
 
-pub(super) fn step<'a>(place: &'a Place, toolchain: &Toolchain) -> Step<'a> {
+pub(super) fn step<'a>(place: &'a Place, toolchain: &Toolchain, goal: Goal) -> Step<'a> {
     let binary = |name: &str| toolchain.sysroot.join("bin").join(name).is_file();
     let mut missing = Vec::new();
     if !toolchain.library().join("core/src/lib.rs").is_file() {
         missing.push("rust-src");
     }
     // A toolchain of rustup's minimal profile has neither.
-    missing.extend(
-        [("rustfmt", "rustfmt"), ("clippy", "cargo-clippy")].iter().filter(|part| !binary(part.1)).map(|part| part.0),
-    );
+    let checkers = [("rustfmt", "rustfmt"), ("clippy", "cargo-clippy")];
+    if goal == Goal::Everything {
+        missing.extend(checkers.iter().filter(|part| !binary(part.1)).map(|part| part.0));
+    }
 
     let (version, library) = (toolchain.version.clone(), toolchain.library());
     let todo = (!missing.is_empty())
