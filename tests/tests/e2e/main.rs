@@ -1,0 +1,10 @@
+//! End to end: the real `sender` in the lab, sending, receiving, counting, failing.
+//!
+//! Each module is one promise of the product. [`stage`] starts and watches the programs; nothing else here does.
+
+mod bytes;
+mod copies;
+mod ending;
+mod family;
+mod loss;
+mod stage;
