@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::{path::Path, time::Duration};
 
 /// What the sender's interface looks like, its packet counters aside.
-fn interface(stage: &Stage) -> Result<Value> {
+pub(crate) fn interface(stage: &Stage) -> Result<Value> {
     let text = stage.lab.sender().run("ip", &["-details", "-json", "link", "show", SENDER_INTERFACE])?;
     let mut links: Value = serde_json::from_str(&text).context("reading `ip -json`")?;
     Ok(links[0].take())
