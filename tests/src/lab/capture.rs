@@ -8,14 +8,14 @@ use nix::{
     ifaddrs::getifaddrs,
     libc,
     poll::{PollFd, PollFlags, PollTimeout, poll},
+    setsockopt_impl, sockopt_impl,
     sys::{
         socket::{
-            AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, UnknownCmsg, bind,
-            recvmsg, setsockopt, socket, sockopt,
+            AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, UnknownCmsg,
+            bind, recvmsg, setsockopt, socket, sockopt,
         },
         time::TimeSpec,
     },
-    setsockopt_impl, sockopt_impl,
     time::ClockId,
 };
 use std::{

@@ -1,13 +1,11 @@
 //! A host of the lab: its namespace, its one interface and its addresses.
 
-use super::{Capture, Hook, Loss, Membership, Namespace, Process, Rule, capture, mac, namespace, v4, v6};
+use super::{Capture, Hook, Loss, Membership, Namespace, Process, Rule, mac, namespace, v4, v6};
 use anyhow::{Context, Result};
-use nix::sys::socket::{MsgFlags, send};
 use std::{
     ffi::OsStr,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     ops::Deref,
-    os::fd::AsRawFd,
 };
 
 /// A host of the lab. What a [`Namespace`] can do, it can too.
@@ -120,15 +118,6 @@ impl Node {
     /// Captures everything on the wire of this node from now on.
     pub fn capture(&self) -> Result<Capture> {
         Capture::start(&self.namespace, &self.interface)
-    }
-
-    /// Puts `frames` on the wire as they are, Ethernet header first.
-    pub fn put(&self, frames: &[Vec<u8>]) -> Result<()> {
-        let socket = capture::sending_socket(&self.namespace, &self.interface)?;
-        frames
-            .iter()
-            .try_for_each(|frame| send(socket.as_raw_fd(), frame, MsgFlags::empty()).map(drop))
-            .context("sending a frame")
     }
 
     /// The interface's counters.

@@ -13,7 +13,9 @@ use std::{
 
 /// Whether a frame is media to a group of ours.
 fn is_media(frame: &Captured) -> bool {
-    frame.direction == Direction::In && frame.bytes.starts_with(&[0x01, 0x00, 0x5e, 0x40, 77]) && frame.bytes.len() > 1000
+    frame.direction == Direction::In
+        && frame.bytes.starts_with(&[0x01, 0x00, 0x5e, 0x40, 77])
+        && frame.bytes.len() > 1000
 }
 
 /// Whether a frame is an IGMPv3 query for `group`, with the Router Alert option.

@@ -21,16 +21,13 @@ fn titles_are_dealt_out_over_two_queues_and_both_send() -> Result<()> {
     ];
     let mut sender = stage.run(&config("mode = \"copy\"\nqueues = [0, 1]", &titles))?;
     let second = format!("{}:{}", stage.lab.sender().v4(), FEEDBACK + 1);
-    let mut receivers = [
-        stage.receive(1, "239.192.77.1:5004", &[])?,
-        stage.receive(2, "239.192.77.2:5004", &["--feedback", &second])?,
-    ];
+    let mut receivers =
+        [stage.receive(1, "239.192.77.1:5004", &[])?, stage.receive(2, "239.192.77.2:5004", &["--feedback", &second])?];
     for receiver in &mut receivers {
         receiver.wait_for_packets(100)?;
     }
-    let status = sender.wait_for("both queues", |status| {
-        (0..2).all(|queue| number(&status["queues"][queue]["engine"]["sent"]) > 0)
-    })?;
+    let status = sender
+        .wait_for("both queues", |status| (0..2).all(|queue| number(&status["queues"][queue]["engine"]["sent"]) > 0))?;
     let mut reports = [0; 2];
     for (title, receiver) in receivers.into_iter().enumerate() {
         let (summary, bytes) = receiver.end()?;

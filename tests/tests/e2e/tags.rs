@@ -14,15 +14,15 @@ fn frames_carry_one_tag_or_two_and_the_right_packet_behind_them() -> Result<()> 
     let stage = Stage::with_receivers(1)?;
     let file = std::fs::read(SAMPLE)?;
     let member = stage.lab.receiver(1).join("239.192.77.1".parse()?, PORT, None)?;
-    for (tags, wire) in [
-        ("[100]", &[0x81, 0x00, 0xa0, 100][..]),
-        ("[100, 200]", &[0x88, 0xa8, 0xa0, 100, 0x81, 0x00, 0xa0, 200][..]),
-    ] {
+    for (tags, wire) in
+        [("[100]", &[0x81, 0x00, 0xa0, 100][..]), ("[100, 200]", &[0x88, 0xa8, 0xa0, 100, 0x81, 0x00, 0xa0, 200][..])]
+    {
         let capture = stage.lab.receiver(1).capture()?;
         let network = format!("mode = \"copy\"\nvlan = {tags}\nvlan_priority = 5");
         let sender = stage.run(&config(&network, &[Title::clear(Path::new(SAMPLE), "239.192.77.1")]))?;
         let first = number(&sender.status()?["copies"][0]["first_index"]);
-        let ours = |frame: &Captured| frame.bytes.starts_with(&[0x01, 0x00, 0x5e, 0x40, 77, 1]) && frame.bytes.len() > 1000;
+        let ours =
+            |frame: &Captured| frame.bytes.starts_with(&[0x01, 0x00, 0x5e, 0x40, 77, 1]) && frame.bytes.len() > 1000;
         for _ in 0..50 {
             let frame = capture.wait_for(LONG, ours)?.with_context(|| format!("a frame with tags {tags}"))?.bytes;
             assert_eq!(&frame[6..12], &stage.lab.sender().mac(), "source MAC");
