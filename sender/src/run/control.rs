@@ -232,7 +232,7 @@ impl Control {
             status.skipped += figures.counters.skipped;
             status.queues.push(QueueStatus::new(queue, &figures.counters, &figures.port, &figures.pacing));
         }
-        let mut cursors = vec![0; self.workers.len().max(1)];
+        let mut cursors = vec![0; self.figures.len()];
         for (number, title) in self.plan.titles.iter().enumerate() {
             status.titles.push(self.title_status(number, title));
             for copy in 0..title.copies.len() {

@@ -6,11 +6,13 @@ use nix::{
     cmsg_space,
     errno::Errno,
     ifaddrs::getifaddrs,
+    libc,
     poll::{PollFd, PollFlags, PollTimeout, poll},
+    setsockopt_impl, sockopt_impl,
     sys::{
         socket::{
-            AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, bind, recvmsg,
-            setsockopt, socket, sockopt,
+            AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, UnknownCmsg,
+            bind, recvmsg, setsockopt, socket, sockopt,
         },
         time::TimeSpec,
     },
@@ -28,6 +30,10 @@ const BUFFER: usize = 64 << 20;
 /// No frame is longer, even before segmentation.
 const LONGEST: usize = 1 << 16;
 
+sockopt_impl!(
+    /// Asks for `struct tpacket_auxdata` with each frame.
+    Auxiliary, SetOnly, libc::SOL_PACKET, libc::PACKET_AUXDATA, bool);
+
 /// Which way a frame went, seen from the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -37,14 +43,14 @@ pub enum Direction {
     Out,
 }
 
-/// One frame of a capture. A VLAN tag is taken off by the kernel before it gets here.
+/// One frame of a capture.
 #[derive(Clone, Debug)]
 pub struct Captured {
     /// When the kernel saw it: CLOCK_MONOTONIC in nanoseconds.
     pub at: u64,
     /// Which way it went.
     pub direction: Direction,
-    /// From the Ethernet header on.
+    /// From the Ethernet header on, with the VLAN tags it had on the wire.
     pub bytes: Vec<u8>,
 }
 
@@ -64,6 +70,7 @@ impl Capture {
                     socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)?;
                 setsockopt(&socket, sockopt::RcvBufForce, &BUFFER)?;
                 setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
+                setsockopt(&socket, Auxiliary, &true)?;
                 bind(socket.as_raw_fd(), &link_address(interface)?)?;
                 let epoch = nanos(ClockId::CLOCK_REALTIME)? - nanos(ClockId::CLOCK_MONOTONIC)?;
                 let capture = Self { socket, epoch };
@@ -107,7 +114,7 @@ impl Capture {
 
     fn next(&self, buffer: &mut [u8]) -> Result<Option<Captured>> {
         const OUTGOING: u8 = 4; // PACKET_OUTGOING, linux/if_packet.h
-        let mut control = cmsg_space!(TimeSpec);
+        let mut control = cmsg_space!(TimeSpec, [u8; size_of::<libc::tpacket_auxdata>()]);
         let mut slices = [IoSliceMut::new(buffer)];
         let received =
             recvmsg::<LinkAddr>(self.socket.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::MSG_DONTWAIT);
@@ -116,21 +123,52 @@ impl Capture {
             Err(Errno::EAGAIN) => return Ok(None),
             Err(error) => return Err(error).context("reading a captured frame"),
         };
-        let stamp = message.cmsgs().context("reading a captured frame's time")?.find_map(|control| match control {
-            ControlMessageOwned::ScmTimestampns(time) => Some(Duration::from(time)),
-            _ => None,
-        });
+        let (mut stamp, mut tag) = (None, None);
+        for control in message.cmsgs().context("reading what comes with a captured frame")? {
+            match control {
+                ControlMessageOwned::ScmTimestampns(time) => stamp = Some(Duration::from(time)),
+                ControlMessageOwned::Unknown(unknown) => tag = vlan_tag(&unknown),
+                _ => {}
+            }
+        }
         let stamp = stamp.context("a captured frame without its time")?;
         let at =
             u64::try_from(stamp.as_nanos()).expect("nanoseconds since 1970 fit 64 bits").saturating_sub(self.epoch);
         let outgoing = message.address.is_some_and(|address| address.pkttype() == OUTGOING);
         let (direction, length) = (if outgoing { Direction::Out } else { Direction::In }, message.bytes);
-        Ok(Some(Captured { at, direction, bytes: buffer[..length].to_vec() }))
+        let mut bytes = buffer[..length].to_vec();
+        if let Some(tag) = tag {
+            // Behind the two MAC addresses.
+            bytes.splice(12..12, tag);
+        }
+        Ok(Some(Captured { at, direction, bytes }))
     }
 }
 
+/// The outermost VLAN tag, which the kernel has taken off the frame (`struct tpacket_auxdata`, linux/if_packet.h).
+fn vlan_tag(control: &UnknownCmsg) -> Option<[u8; 4]> {
+    const VALID: u32 = libc::TP_STATUS_VLAN_VALID | libc::TP_STATUS_VLAN_TPID_VALID;
+    if (control.cmsg_header.cmsg_level, control.cmsg_header.cmsg_type) != (libc::SOL_PACKET, libc::PACKET_AUXDATA) {
+        return None;
+    }
+    let status = u32::from_ne_bytes(*control.data_bytes.first_chunk()?);
+    let [a, b, c, d]: [u8; 4] = *control.data_bytes.get(16..)?.first_chunk()?;
+    let (tci, tpid) = (u16::from_ne_bytes([a, b]).to_be_bytes(), u16::from_ne_bytes([c, d]).to_be_bytes());
+    (status & VALID == VALID).then_some([tpid[0], tpid[1], tci[0], tci[1]])
+}
+
+/// A socket that sends frames by `interface` as they are.
+pub(super) fn sending_socket(namespace: &Namespace, interface: &str) -> Result<OwnedFd> {
+    namespace.within(|| {
+        // A protocol that nothing arrives with: this socket only sends.
+        let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthLoop)?;
+        bind(socket.as_raw_fd(), &link_address(interface)?)?;
+        Ok(socket)
+    })
+}
+
 /// The link-layer address of `interface` in the calling thread's namespace.
-pub(super) fn link_address(interface: &str) -> Result<LinkAddr> {
+fn link_address(interface: &str) -> Result<LinkAddr> {
     getifaddrs()
         .context("listing interfaces")?
         .filter(|entry| entry.interface_name == interface)

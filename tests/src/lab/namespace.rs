@@ -1,15 +1,20 @@
 //! Network namespaces: made, entered, run in, removed.
 
+use super::capture::sending_socket;
 use anyhow::{Context, Result, bail, ensure};
 use nix::{
     sched::{CloneFlags, setns},
-    sys::signal::{Signal, kill},
+    sys::{
+        signal::{Signal, kill},
+        socket::{MsgFlags, send},
+    },
     unistd::Pid,
 };
 use std::{
     fs::{self, File},
     io::Write,
     marker::PhantomData,
+    os::fd::AsRawFd,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -77,6 +82,15 @@ impl Namespace {
     pub fn ip(&self, lines: &str) -> Result<String> {
         run(ip().args(["-n", &self.name, "-batch", "-"]), lines)
             .with_context(|| format!("in namespace {}:\n{lines}", self.name))
+    }
+
+    /// Puts `frames` on the wire of `interface` as they are, Ethernet header first.
+    pub fn put(&self, interface: &str, frames: &[Vec<u8>]) -> Result<()> {
+        let socket = sending_socket(self, interface)?;
+        frames
+            .iter()
+            .try_for_each(|frame| send(socket.as_raw_fd(), frame, MsgFlags::empty()).map(drop))
+            .with_context(|| format!("sending a frame by {interface} of {}", self.name))
     }
 
     /// Feeds `rules` to nft inside.

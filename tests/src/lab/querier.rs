@@ -1,8 +1,8 @@
 //! A querier for the lab: IGMPv3 and MLDv2 general queries from the sender's place, so that the bridge snoops.
 
-use super::{Namespace, Node, SENDER_INTERFACE, capture::link_address, mac, v4};
+use super::{Namespace, Node, SENDER_INTERFACE, capture::sending_socket, mac, v4};
 use anyhow::{Context, Result};
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, bind, send, socket};
+use nix::sys::socket::{MsgFlags, send};
 use std::{
     net::{Ipv4Addr, Ipv6Addr},
     os::fd::{AsRawFd, OwnedFd},
@@ -63,14 +63,7 @@ pub fn query_for_ever(sender: &Namespace) -> Result<()> {
 }
 
 fn open(namespace: &Namespace) -> Result<OwnedFd> {
-    namespace
-        .within(|| {
-            // A protocol that nothing arrives with: this socket only sends.
-            let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthLoop)?;
-            bind(socket.as_raw_fd(), &link_address(SENDER_INTERFACE)?)?;
-            Ok(socket)
-        })
-        .context("opening the querier's socket")
+    sending_socket(namespace, SENDER_INTERFACE).context("opening the querier's socket")
 }
 
 fn query(socket: &OwnedFd) -> Result<()> {
