@@ -93,6 +93,15 @@ pub trait Sink {
         membership::records::<N, P, Self>(packet, list, self)
     }
 
+    /// Takes one record of such a list, as [`Sink::igmp`] does.
+    #[inline(always)]
+    fn step<'p, const N: usize, P: Packet<'p>>(&mut self, packet: P, rest: Span, source: Address, tell: bool) -> u32
+    where
+        Self: Sized,
+    {
+        membership::step::<N, P, Self>(packet, rest, source, tell, self)
+    }
+
     /// Reads an ICMPv6 message, as [`Sink::igmp`] does.
     #[inline(always)]
     fn mld<'p, P: Packet<'p>>(&mut self, packet: P, ip: &Ip<'p>) -> Reason

@@ -151,7 +151,14 @@ pub const COUNTERS: usize = 128;
 /// The one value of the per-CPU counter map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
-pub struct Counters(pub [u64; COUNTERS]);
+pub struct Counters {
+    /// The counters, by number of [`Reason`].
+    pub counts: [u64; COUNTERS],
+    /// The tick of the kernel in which `now` was asked for.
+    pub tick: u64,
+    /// Nanoseconds of `CLOCK_MONOTONIC` in that tick.
+    pub now: u64,
+}
 
 const _: () = assert!(Reason::COUNT <= COUNTERS);
 
@@ -215,8 +222,12 @@ pub struct Receiver {
     pub flags: u8,
     /// Always zero.
     pub reserved: u8,
-    /// Always zero.
-    pub reserved_too: u32,
+    /// The interarrival jitter in units of the RTP clock, if `flags` has `LOSS`.
+    pub jitter: u32,
+    /// The highest sequence number received, with its wraps in the upper half, if `flags` has `LOSS`.
+    pub highest: u32,
+    /// Always zero. With it, the kernel's entry is two cache lines and not a part of three.
+    pub filler: [u32; 3],
 }
 
 impl Receiver {

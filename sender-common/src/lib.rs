@@ -8,10 +8,10 @@
 #![cfg_attr(not(feature = "user"), forbid(unsafe_code))]
 #![deny(unsafe_code)]
 
-#[cfg(feature = "craft")]
+#[cfg(any(test, feature = "craft"))]
 extern crate alloc;
 
-#[cfg(feature = "craft")]
+#[cfg(any(test, feature = "craft"))]
 pub mod craft;
 pub mod event;
 pub mod inspect;
@@ -33,3 +33,6 @@ pub use layout::{
 pub use membership::{Change, Meaning, Protocol};
 pub use packet::Packet;
 pub use reason::{Class, Reason};
+
+#[cfg(test)]
+mod tests;

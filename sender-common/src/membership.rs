@@ -107,7 +107,10 @@ pub fn igmp<'p, P: Packet<'p>, S: Sink>(packet: P, ip: &Ip<'p>, sink: &mut S) ->
         0x17 => (Protocol::Igmp2, Meaning::Leave, Reason::IgmpV2Leave),
         _ => {
             let list = List { span: Span { at: span.at + 8, end: span.end }, count: be16(head, 6), source };
-            return sink.records::<4, P>(packet, &list);
+            return match list.count {
+                1 => one_record::<4, P, S>(packet, &list, sink),
+                _ => sink.records::<4, P>(packet, &list),
+            };
         }
     };
     if !group.is_group() {
@@ -150,7 +153,10 @@ pub fn mld<'p, P: Packet<'p>, S: Sink>(packet: P, ip: &Ip<'p>, sink: &mut S) -> 
     }
     if head[0] == 143 {
         let list = List { span: Span { at: span.at + 8, end: span.end }, count: be16(head, 6), source };
-        return sink.records::<16, P>(packet, &list);
+        return match list.count {
+            1 => one_record::<16, P, S>(packet, &list, sink),
+            _ => sink.records::<16, P>(packet, &list),
+        };
     }
     let Some(group) = span.window::<16, P>(packet, 8) else { return Reason::Icmp6Short };
     let group = Address::v6(*group);
@@ -181,37 +187,56 @@ pub struct List {
     pub source: Address,
 }
 
+/// Set in the answer of [`step`] when the record is wrong: the reason's number is below it.
+const WRONG: u32 = 1 << 31;
+
 /// Walks the list twice: once to see that all of it is right, once to tell. `N` is the length of an address.
 #[inline(always)]
 pub fn records<'p, const N: usize, P: Packet<'p>, S: Sink>(packet: P, list: &List, sink: &mut S) -> Reason {
-    let is_igmp = N == 4;
-    let protocol = if is_igmp { Protocol::Igmp3 } else { Protocol::Mld2 };
     let count = usize::from(list.count);
-    let mut rest = list.span;
-    for n in 0..MAX_RECORDS {
-        if n >= count {
-            break;
+    for tell in [false, true] {
+        let mut rest = list.span;
+        for n in 0..MAX_RECORDS {
+            if n >= count {
+                break;
+            }
+            let next = sink.step::<N, P>(packet, rest, list.source, tell);
+            if next & WRONG != 0 {
+                return Reason::from_number(next & 0xff);
+            }
+            rest.at = next as usize;
         }
-        match record::<N, P>(packet, &mut rest) {
-            Some(Record { kind: 1..=6, group, .. }) if group.is_group() => {}
-            Some(Record { kind: 1..=6, .. }) => return if is_igmp { Reason::IgmpAddress } else { Reason::MldAddress },
-            Some(_) => return if is_igmp { Reason::IgmpRecord } else { Reason::MldRecord },
-            None => return if is_igmp { Reason::IgmpShort } else { Reason::Icmp6Short },
-        }
-    }
-    let mut rest = list.span;
-    for n in 0..MAX_RECORDS {
-        if n >= count {
-            break;
-        }
-        let Some(record) = record::<N, P>(packet, &mut rest) else { break };
-        let Some(meaning) = meaning(record.kind, record.sources) else { continue };
-        sink.change(&Change { source: list.source, group: record.group, protocol, meaning });
     }
     if count > MAX_RECORDS {
         sink.detail(Reason::RecordsExcess, (count - MAX_RECORDS) as u64);
     }
-    if is_igmp { Reason::IgmpV3Report } else { Reason::MldV2Report }
+    if N == 4 { Reason::IgmpV3Report } else { Reason::MldV2Report }
+}
+
+/// Takes the first record of `rest`, checks it and, if asked to, tells it. Answers where the next one begins. One number, so
+/// that it can be the answer of a BPF function.
+#[inline(always)]
+pub fn step<'p, const N: usize, P: Packet<'p>, S: Sink>(
+    packet: P,
+    mut rest: Span,
+    source: Address,
+    tell: bool,
+    sink: &mut S,
+) -> u32 {
+    let is_igmp = N == 4;
+    let wrong = |igmp: Reason, mld: Reason| WRONG | if is_igmp { igmp as u32 } else { mld as u32 };
+    let Some(record) = record::<N, P>(packet, &mut rest) else { return wrong(Reason::IgmpShort, Reason::Icmp6Short) };
+    if !matches!(record.kind, 1..=6) {
+        return wrong(Reason::IgmpRecord, Reason::MldRecord);
+    }
+    if !record.group.is_group() {
+        return wrong(Reason::IgmpAddress, Reason::MldAddress);
+    }
+    if tell && let Some(meaning) = meaning(record.kind, record.sources) {
+        let protocol = if is_igmp { Protocol::Igmp3 } else { Protocol::Mld2 };
+        sink.change(&Change { source, group: record.group, protocol, meaning });
+    }
+    rest.at as u32
 }
 
 struct Record {
@@ -249,6 +274,16 @@ fn meaning(kind: u8, sources: u16) -> Option<Meaning> {
     }
 }
 
+/// The report of a host that changes one group, as nearly all are.
+#[inline(always)]
+fn one_record<'p, const N: usize, P: Packet<'p>, S: Sink>(packet: P, list: &List, sink: &mut S) -> Reason {
+    match step::<N, P, S>(packet, list.span, list.source, true, sink) {
+        wrong if wrong & WRONG != 0 => Reason::from_number(wrong & 0xff),
+        _ if N == 4 => Reason::IgmpV3Report,
+        _ => Reason::MldV2Report,
+    }
+}
+
 #[inline(always)]
 fn pseudo_header(header: &[u8; 40], length: usize) -> u64 {
     let mut sum = length as u64 + 58;
@@ -264,6 +299,13 @@ fn checksum_holds<'p, P: Packet<'p>, S: Sink>(packet: P, span: Span, seed: u64, 
     if span.len() > MAX_CHECKED {
         sink.detail(Reason::ChecksumUnchecked, 1);
         return true;
+    }
+    // A message of one record without sources, in one go.
+    if span.len() == 16
+        && let Some(m) = span.window::<16, P>(packet, 0)
+    {
+        let sum = u64::from(be32(m, 0)) + u64::from(be32(m, 4)) + u64::from(be32(m, 8)) + u64::from(be32(m, 12));
+        return fold(seed + sum) == 0xffff;
     }
     sink.checksum(packet, span, seed) == 0xffff
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     layout::Address,
-    packet::{Packet, Span, be16, be32},
+    packet::{Packet, Span, be16},
     reason::Reason,
 };
 
@@ -103,15 +103,16 @@ impl<'p> Ip<'p> {
     #[inline(always)]
     pub fn checksum_holds<P: Packet<'p>>(&self, packet: P) -> bool {
         let Header::V4(header) = self.header else { return true };
-        let mut sum = 0u64;
-        sum += u64::from(be32(header, 0)) + u64::from(be32(header, 4)) + u64::from(be32(header, 8));
-        sum += u64::from(be32(header, 12)) + u64::from(be32(header, 16));
+        // The sum doesn't depend on the order of octets (RFC 1071 2 (B)), so they are taken as the machine likes them.
+        let word =
+            |at: usize| u64::from(u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]));
+        let mut sum = word(0) + word(4) + word(8) + word(12) + word(16);
         if header[0] & 15 > 5 {
             let options = Span { at: self.at + 20, end: self.at + usize::from(header[0] & 15) * 4 };
             // Ten words of options are the most that the header length can say.
             for word in 0..10 {
                 let Some(word) = options.window::<4, P>(packet, word * 4) else { break };
-                sum += u64::from(be32(word, 0));
+                sum += u64::from(u32::from_ne_bytes(*word));
             }
         }
         fold(sum) == 0xffff

@@ -21,6 +21,6 @@ macro_rules! pod {
 }
 
 pod! {
-    Address 16, TitleEntry 4, Counters 1024, Settings 16, ReceiverKey 24, Receiver 40, Expected 8,
+    Address 16, TitleEntry 4, Counters 1040, Settings 16, ReceiverKey 24, Receiver 56, Expected 8,
     TitleStats 160, GroupState 40, Distance 16, Querier 40, Tokens 16, Event 56,
 }

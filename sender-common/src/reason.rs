@@ -136,7 +136,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn names_are_unique_and_counters_fit() {
+    fn names_are_unique_and_numbered_in_order() {
         let names: HashSet<_> = Reason::ALL.iter().map(|reason| reason.name()).collect();
         assert_eq!(names.len(), Reason::COUNT);
         for (index, reason) in Reason::ALL.iter().enumerate() {

@@ -33,6 +33,10 @@ pub struct Loss {
     pub fraction: u8,
     /// Packets lost since the beginning; negative if there were duplicates.
     pub cumulative: i32,
+    /// The highest sequence number received, with its wraps in the upper half.
+    pub highest: u32,
+    /// The interarrival jitter in units of the RTP clock.
+    pub jitter: u32,
 }
 
 /// A compound that has been found right.
@@ -83,13 +87,35 @@ pub fn parse<'p, P: Packet<'p>, S: Sink>(
     }
     let count = first[0] & 31;
     let blocks = if sender { 28 } else { 8 };
-    sink.walk(packet, span, compound.ssrc).into_compound(&mut compound)?;
+    if !is_usual(packet, span, first) {
+        sink.walk(packet, span, compound.ssrc).into_compound(&mut compound)?;
+    }
     if count > 0 {
-        let block = span.window::<8, P>(packet, blocks).ok_or(Reason::RtcpCount)?;
-        // 24 bits with a sign.
-        compound.loss = Some(Loss { fraction: block[4], cumulative: (be32(block, 4) << 8) as i32 >> 8 });
+        let block = span.window::<16, P>(packet, blocks).ok_or(Reason::RtcpCount)?;
+        compound.loss = Some(Loss {
+            fraction: block[4],
+            // 24 bits with a sign.
+            cumulative: (be32(block, 4) << 8) as i32 >> 8,
+            highest: be32(block, 8),
+            jitter: be32(block, 12),
+        });
     }
     Ok(compound)
+}
+
+/// Whether the compound is what nearly all are: a report, an SDES, nothing else, no padding, all lengths right. Says no when
+/// in doubt: the walk decides then.
+#[inline(always)]
+fn is_usual<'p, P: Packet<'p>>(packet: P, span: Span, first: &[u8; 8]) -> bool {
+    let report = length(be16(first, 2));
+    let Some(second) = span.window::<4, P>(packet, report) else { return false };
+    let description = length(be16(second, 2));
+    first[0] & 0x20 == 0
+        && report >= least(first[0], first[1])
+        && second[0] >> 5 == 4
+        && second[1] == kind::SDES
+        && description >= least(second[0], kind::SDES)
+        && span.at + report + description == span.end
 }
 
 #[inline(always)]

@@ -5,10 +5,13 @@ use core::{
     intrinsics::{AtomicOrdering, atomic_xchg},
 };
 
-use aya_ebpf::{bindings::xdp_md, helpers::bpf_ktime_get_coarse_ns};
+use aya_ebpf::{
+    bindings::xdp_md,
+    helpers::{bpf_jiffies64, bpf_ktime_get_coarse_ns},
+};
 use sender_common::{
-    Address, Change, Counters, Distance, Event, EventKind, Hops, Querier, Reason, Receiver, ReceiverKey, Report,
-    Settings, Sink, TitleEntry, TitleStats,
+    Address, Change, Counters, Distance, EventKind, Hops, Querier, Reason, Receiver, ReceiverKey, Report, Settings,
+    Sink, TitleEntry, TitleStats, inspect,
     layout::{COUNTERS as ROOM, HOPS_BUCKETS, INTERVAL_SLOTS},
     membership::{List, Protocol, Query},
     network::{Header, Ip},
@@ -52,18 +55,27 @@ impl Count {
         unsafe { *counter += count };
     }
 
+    /// Nanoseconds of `CLOCK_MONOTONIC`, to a tick of the kernel. Asking the clock costs as much as a look-up in a map, and its
+    /// coarse answer changes with the tick only: so each CPU asks once a tick, and remembers.
+    #[inline(always)]
+    pub fn now(&mut self) -> u64 {
+        // SAFETY: a helper without arguments, which the kernel replaces by a load.
+        let tick = unsafe { bpf_jiffies64() };
+        // SAFETY: this CPU's own value; see `add`.
+        let counters = unsafe { &mut *self.counters };
+        if counters.tick != tick {
+            // SAFETY: a helper without arguments.
+            counters.now = unsafe { bpf_ktime_get_coarse_ns() };
+            counters.tick = tick;
+        }
+        counters.now
+    }
+
     #[inline(always)]
     fn settings(&self) -> &Settings {
         // SAFETY: the entry of an array map stays where it is; user space writes it word by word.
         unsafe { &*self.settings }
     }
-}
-
-/// Nanoseconds of `CLOCK_MONOTONIC`, to a tick of the kernel: a third of the price of the exact time, and enough here.
-#[inline(always)]
-pub fn now() -> u64 {
-    // SAFETY: a helper without arguments.
-    unsafe { bpf_ktime_get_coarse_ns() }
 }
 
 impl Sink for Count {
@@ -92,7 +104,7 @@ impl Sink for Count {
     #[inline(always)]
     fn report(&mut self, report: &Report) -> Reason {
         self.absorb = report.unicast && self.settings().absorb != 0;
-        let (now, interval) = (now(), self.settings().interval);
+        let (now, interval) = (self.now(), self.settings().interval);
         let key = ReceiverKey::new(report.title.title(), report.source, report.port);
         let ssrc = report.compound.ssrc;
         let mut found = maps::RECEIVERS.get_ptr_mut(&key);
@@ -140,18 +152,13 @@ impl Sink for Count {
             tell = EventKind::FirstReport as u32;
         }
         if tell != 0 {
-            let told = events::tell(&Event {
-                time: now,
-                kind: tell,
-                title: report.title.0,
-                ssrc,
-                port: report.port,
-                hops: report.hops.0,
-                detail: u8::from(known),
-                source: report.source,
-                group: Address::UNSPECIFIED,
-            });
-            self.told(told);
+            let what = u64::from(tell) << 32
+                | u64::from(known) << 24
+                | u64::from(report.hops.0) << 16
+                | u64::from(report.port);
+            let [high, low] = report.source.words();
+            let who = u64::from(report.title.0) << 32 | u64::from(ssrc);
+            self.told(events::tell_report(now, what, who, high, low));
         }
         if known { Reason::Report } else { Reason::ReportUnsolicited }
     }
@@ -171,32 +178,25 @@ impl Sink for Count {
         // SAFETY: the entry of an array map; queries are rare, and the last one to write is as good as the one before.
         let querier: &mut Querier = unsafe { &mut *querier };
         let other = querier.queries == 0 || querier.address != query.source;
-        querier.last = now();
+        querier.last = self.now();
         querier.queries += 1;
         querier.address = query.source;
         querier.protocol = query.protocol as u32;
         querier.max_response = u32::from(query.max_response);
         if other {
-            let told = events::tell(&Event {
-                time: querier.last,
-                kind: EventKind::QuerierSeen as u32,
-                title: 0,
-                ssrc: 0,
-                port: 0,
-                hops: Hops::UNKNOWN.0,
-                detail: query.protocol as u8,
-                source: query.source,
-                group: Address::UNSPECIFIED,
-            });
-            self.told(told);
+            let what = u64::from(EventKind::QuerierSeen as u32) << 32
+                | (query.protocol as u64) << 24
+                | u64::from(Hops::UNKNOWN.0) << 16;
             let [high, low] = query.source.words();
+            let told = events::tell_report(querier.last, what, 0, high, low);
+            self.told(told);
             log::log_querier(high, low);
         }
     }
 
     #[inline(always)]
     fn distance(&mut self, source: &Address, hops: Hops) {
-        let distance = Distance { last: now(), hops: u32::from(hops.0), reserved: 0 };
+        let distance = Distance { last: self.now(), hops: u32::from(hops.0), reserved: 0 };
         let _ = maps::DISTANCES.insert(source, &distance, 0);
     }
 
@@ -206,13 +206,16 @@ impl Sink for Count {
     }
 
     #[inline(always)]
-    fn rtcp<'p, P: Packet<'p>>(&mut self, _: P, ip: &Ip<'p>) -> Reason {
-        let answer = match ip.header {
-            Header::V4(_) => reports::rtcp_v4(self.ctx, ip.at, ip.payload.at, ip.payload.end),
-            Header::V6(_) => reports::rtcp_v6(self.ctx, ip.at, ip.payload.at, ip.payload.end),
-        };
-        self.absorb = answer & reports::ABSORB != 0;
-        Reason::from_number(answer & 0xff)
+    fn rtcp<'p, P: Packet<'p>>(&mut self, packet: P, ip: &Ip<'p>) -> Reason {
+        match ip.header {
+            // Few ways lead here, so the verifier can bear to look at each: a call is saved.
+            Header::V4(_) => inspect::rtcp(packet, ip, self),
+            Header::V6(_) => {
+                let answer = reports::rtcp_v6(self.ctx, ip.at, ip.payload.at, ip.payload.end);
+                self.absorb = answer & reports::ABSORB != 0;
+                Reason::from_number(answer & 0xff)
+            }
+        }
     }
 
     #[inline(always)]
@@ -238,6 +241,16 @@ impl Sink for Count {
             4 => groups::igmp_records(self.ctx, place, high, low),
             _ => groups::mld_records(self.ctx, place, high, low),
         })
+    }
+
+    #[inline(always)]
+    fn step<'p, const N: usize, P: Packet<'p>>(&mut self, _: P, rest: Span, source: Address, tell: bool) -> u32 {
+        let place = rest.at | rest.end << 16 | usize::from(tell) << 32;
+        let [high, low] = source.words();
+        match N {
+            4 => groups::igmp_step(self.ctx, place, high, low),
+            _ => groups::mld_step(self.ctx, place, high, low),
+        }
     }
 
     #[inline(always)]
@@ -271,6 +284,8 @@ fn note(receiver: &mut Receiver, report: &Report, now: u64) {
         Some(loss) => {
             receiver.fraction_lost = loss.fraction;
             receiver.cumulative_lost = loss.cumulative;
+            receiver.highest = loss.highest;
+            receiver.jitter = loss.jitter;
             receiver.flags |= Receiver::LOSS;
         }
         None => receiver.flags &= !Receiver::LOSS,

@@ -13,24 +13,45 @@ pub const HELD: Told = 1;
 /// The ring is full.
 pub const LOST: Told = 2;
 
-/// Puts an event into the ring, if its source may make one.
+/// Tells of a reporter. `what`: kind, then known, hops and port in the lower half; `who`: title and SSRC. Packed, so that the
+/// caller's stack needn't hold the record: all frames of a call share 512 octets.
 #[unsafe(no_mangle)]
-pub extern "C" fn tell(event: &Event) -> Told {
-    if !may_tell(&event.source, event.time) {
+#[inline(never)]
+pub extern "C" fn tell_report(now: u64, what: u64, who: u64, high: u64, low: u64) -> Told {
+    let source = Address::from_words(high, low);
+    if may_tell(high, low, now) == 0 {
         return HELD;
     }
-    match maps::EVENTS.output::<Event>(event, 0) {
-        Ok(()) => TOLD,
-        Err(_) => LOST,
-    }
+    tell(Event {
+        time: now,
+        kind: (what >> 32) as u32,
+        title: (who >> 32) as u32,
+        ssrc: who as u32,
+        port: what as u16,
+        hops: (what >> 16) as u8,
+        detail: (what >> 24) as u8,
+        source,
+        group: Address::UNSPECIFIED,
+    })
+}
+
+/// Writes an event into the ring, in place.
+#[inline(always)]
+pub fn tell(event: Event) -> Told {
+    let Some(mut entry) = maps::EVENTS.reserve::<Event>(0) else { return LOST };
+    entry.write(event);
+    entry.submit(0);
+    TOLD
 }
 
 /// A token bucket for each source.
-#[inline(always)]
-fn may_tell(source: &Address, now: u64) -> bool {
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn may_tell(high: u64, low: u64, now: u64) -> u32 {
+    let source = &Address::from_words(high, low);
     let Some(tokens) = maps::SOURCES.get_ptr_mut(source) else {
         let _ = maps::SOURCES.insert(source, &Tokens { filled: now, left: Tokens::BURST - 1, reserved: 0 }, 0);
-        return true;
+        return 1;
     };
     // SAFETY: a value of the map, alive until this run ends; two CPUs at once may let one event more through.
     let tokens = unsafe { &mut *tokens };
@@ -40,15 +61,18 @@ fn may_tell(source: &Address, now: u64) -> bool {
         tokens.filled = now;
     }
     if tokens.left == 0 {
-        return false;
+        return 0;
     }
     tokens.left -= 1;
-    true
+    1
 }
 
 /// Notes a receiver that isn't in the table: known, if it was announced or its title is open.
 #[unsafe(no_mangle)]
-pub extern "C" fn first_seen(key: &ReceiverKey, title: u32, ssrc: u32, now: u64) -> u32 {
+#[inline(never)]
+pub extern "C" fn first_seen(key: *const ReceiverKey, title: u32, ssrc: u32, now: u64) -> u32 {
+    // SAFETY: as in `tell`.
+    let Some(key) = (unsafe { key.as_ref() }) else { return 0 };
     let mut flags = if TitleEntry(title).is_open() { Receiver::KNOWN } else { 0 };
     let mut receiver = Receiver { first: now, ssrc, ..Receiver::default() };
     // SAFETY: entries are removed by user space only, and then reused no sooner than this run has ended (RCU).

@@ -29,6 +29,7 @@ fn is_due(kind: u32) -> bool {
 
 /// A packet was malformed. User space puts the reason's name for its number.
 #[unsafe(no_mangle)]
+#[inline(never)]
 pub extern "C" fn log_malformed(reason: u32) -> u32 {
     if is_due(MALFORMED) {
         warn!((), "malformed packet passed on, reason {}", reason);
@@ -38,6 +39,7 @@ pub extern "C" fn log_malformed(reason: u32) -> u32 {
 
 /// Another querier than before.
 #[unsafe(no_mangle)]
+#[inline(never)]
 pub extern "C" fn log_querier(high: u64, low: u64) -> u32 {
     if is_due(QUERIER) {
         let address = Address::from_words(high, low).octets();
@@ -48,6 +50,7 @@ pub extern "C" fn log_querier(high: u64, low: u64) -> u32 {
 
 /// The event ring is full.
 #[unsafe(no_mangle)]
+#[inline(never)]
 pub extern "C" fn log_events_lost() -> u32 {
     if is_due(EVENTS_LOST) {
         warn!((), "events lost: nobody empties the ring");

@@ -8,6 +8,7 @@
 #![no_main]
 // `core::sync::atomic` has no read-modify-write for this target, though the machine has it.
 #![feature(asm_experimental_arch, core_intrinsics)]
+#![allow(missing_docs, unreachable_pub, reason = "the macros make public items of their own, and need them")]
 #![allow(internal_features, reason = "see above")]
 
 mod access;

@@ -19,6 +19,7 @@ pub const ABSORB: u32 = 0x100;
 
 /// Reads a datagram to one of our ports whose IPv4 header begins at `at`. Answers a reason's number.
 #[unsafe(no_mangle)]
+#[inline(never)]
 pub extern "C" fn rtcp_v4(ctx: *mut xdp_md, at: usize, payload: usize, end: usize) -> u32 {
     let frame = Frame::of(ctx);
     rtcp_of(ctx, Ip::v4_again(frame, at & REACH, Span { at: payload & REACH, end: end & REACH }))
@@ -26,6 +27,7 @@ pub extern "C" fn rtcp_v4(ctx: *mut xdp_md, at: usize, payload: usize, end: usiz
 
 /// As [`rtcp_v4`], for IPv6.
 #[unsafe(no_mangle)]
+#[inline(never)]
 pub extern "C" fn rtcp_v6(ctx: *mut xdp_md, at: usize, payload: usize, end: usize) -> u32 {
     let frame = Frame::of(ctx);
     rtcp_of(ctx, Ip::v6_again(frame, at & REACH, Span { at: payload & REACH, end: end & REACH }, protocol::UDP))
@@ -40,12 +42,14 @@ fn rtcp_of(ctx: *mut xdp_md, ip: Option<Ip<'_>>) -> u32 {
 
 /// Walks the RTCP compound that lies from `at` to `end`. A global function: see [`groups`](crate::groups::igmp).
 #[unsafe(no_mangle)]
+#[inline(never)]
 pub extern "C" fn rtcp_walk(ctx: *mut xdp_md, at: usize, end: usize, ssrc: u32) -> u32 {
     rtcp::walk(Frame::of(ctx), Span { at: at & REACH, end: end & REACH }, ssrc).0
 }
 
 /// Clears this CPU's statistics at `index` for a new interval.
 #[unsafe(no_mangle)]
+#[inline(never)]
 pub extern "C" fn renew(index: u32, interval: u32) -> u32 {
     let Some(stats) = maps::TITLE_STATS.get_ptr_mut(index) else { return 0 };
     let words = stats.cast::<u64>();

@@ -45,7 +45,7 @@ pub fn look_up(ctx: XdpContext) -> u32 {
     }
     if let Some(counts) = COUNTS.get_ptr_mut(0) {
         // SAFETY: this CPU's own value.
-        unsafe { (*counts).0[1] += 1 };
+        unsafe { (*counts).counts[1] += 1 };
     }
     xdp_action::XDP_PASS
 }

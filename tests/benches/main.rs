@@ -1,7 +1,11 @@
 //! The benchmark: `cargo bench -p sender-tests -- [--json FILE] [--only PREFIX]`. Each figure stands beside a yardstick measured
 //! in the same run; absolute figures are for a quiet machine, the ratio decides.
 
+mod engine;
+mod memory;
+mod pacing;
 mod report;
+mod veth;
 mod xdp;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -11,7 +15,13 @@ use report::Report;
 /// A module's name (the first part of its figures' names), and what measures it.
 type Module = (&'static str, fn(&mut Report));
 
-const MODULES: &[Module] = &[("xdp", xdp::run)];
+const MODULES: &[Module] = &[
+    ("xdp", xdp::run),
+    ("engine", engine::run),
+    ("veth", veth::run),
+    ("pacing", pacing::run),
+    ("memory", memory::run),
+];
 
 fn main() -> ExitCode {
     let (mut json, mut only) = (None, String::new());

@@ -96,7 +96,7 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// A copy of the stream in slot `stream` that begins with pass 0, packet 0 at `start`.
+    /// A copy of the stream in slot `slot` whose pass 0, packet 0 is (or, if it begins elsewhere, was) due at `start`.
     pub fn new(slot: u32, stream: &Stream, start: Time, template: HeaderTemplate, reports: Option<Reports>) -> Self {
         Self {
             stream: slot,
@@ -110,6 +110,13 @@ impl Cursor {
             reports,
             reports_sent: 0,
         }
+    }
+
+    /// The same copy, but beginning at a place further on, not before the moment that place is due.
+    pub fn from(mut self, place: Place, stream: &Stream) -> Option<Self> {
+        self.index = stream.index_of(place)?;
+        self.place = place;
+        Some(self)
     }
 
     /// What this copy has sent.

@@ -1,6 +1,6 @@
 //! Loading and attaching.
 
-use std::{collections::HashMap, fs};
+use std::collections::HashMap;
 
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
@@ -210,16 +210,11 @@ fn is_verdict(error: &(dyn std::error::Error + 'static)) -> bool {
 
 fn refused(interface: &str, mode: Mode, error: ProgramError) -> XdpError {
     let interface = interface.to_owned();
-    let mtu = || fs::read_to_string(format!("/sys/class/net/{interface}/mtu")).ok()?.trim().parse().ok();
     match (errno(&error), mode) {
         (Some(libc::EPERM | libc::EACCES), _) => XdpError::NotPermitted { what: "attach the XDP program" },
         (Some(libc::EBUSY | libc::EEXIST), _) => XdpError::Occupied { interface },
         (Some(libc::EOPNOTSUPP), Mode::Native) => XdpError::NativeNotSupported { interface },
-        (Some(libc::ERANGE | libc::EMSGSIZE | libc::EINVAL), Mode::Native)
-            if mtu().is_some_and(|mtu: u32| mtu > 1500) =>
-        {
-            XdpError::MtuTooLarge { mtu: mtu().unwrap_or_default(), interface }
-        }
+        (Some(libc::ERANGE | libc::EMSGSIZE), Mode::Native) => XdpError::MtuTooLarge { interface },
         (Some(libc::ENODEV), _) => XdpError::NoInterface { interface },
         _ => XdpError::Attach { interface, source: Box::new(error) },
     }

@@ -33,13 +33,11 @@ pub enum XdpError {
     },
     /// The driver's buffers are too small for the interface's MTU.
     #[error(
-        "{interface}'s MTU of {mtu} is too large for native XDP; lower it (on veth: at both ends) to 1500, or set `xdp = \"generic\"`"
+        "{interface}'s MTU (on veth: or its peer's) is too large for native XDP; lower it to 1500, or set `xdp = \"generic\"`"
     )]
     MtuTooLarge {
         /// The interface.
         interface: String,
-        /// Its MTU now.
-        mtu: u32,
     },
     /// Another XDP program is there.
     #[error(

@@ -157,7 +157,7 @@ impl Xdp {
         let cpus = self.counters.get(&0, 0).map_err(on("read", maps::COUNTERS))?;
         let mut counts = [0u64; Reason::COUNT];
         for cpu in cpus.iter() {
-            for (count, here) in counts.iter_mut().zip(cpu.0) {
+            for (count, here) in counts.iter_mut().zip(cpu.counts) {
                 *count += here;
             }
         }
