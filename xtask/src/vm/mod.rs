@@ -116,7 +116,7 @@ pub(crate) fn run(place: &Place, args: &Args) -> Result<Outcome> {
         }
     };
     let program = build_program(place)?;
-    let sender = build::sender(place, false)?;
+    let sender = build::sender(place, build::Profile::Dev)?;
     let guest = Guest {
         machine: &machine,
         program: &program,
