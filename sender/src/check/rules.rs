@@ -21,8 +21,12 @@ const HEADER_ROOM: u64 = 128;
 /// The mode that can be had: `auto` becomes `socket` for a process that may not open AF_XDP sockets.
 pub(super) fn mode(config: &Config, machine: &Machine, warnings: &mut Vec<Problem>) -> XskMode {
     let wanted = config.network.mode;
-    if wanted != XskMode::Auto || machine.capabilities.has(NET_RAW) {
+    if wanted != XskMode::Auto {
         return wanted;
+    }
+    if machine.capabilities.has(NET_RAW) {
+        // Without a native program some drivers (igb) accept a zero-copy socket and then never send.
+        return if config.network.xdp == XdpAttach::Native { XskMode::Auto } else { XskMode::Copy };
     }
     let what = "AF_XDP needs CAP_NET_RAW, which this process doesn't have: plain sockets will be used";
     let fault = Fault::new(what, remedy_for_capabilities(machine));

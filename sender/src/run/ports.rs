@@ -45,16 +45,16 @@ pub(super) fn spawn(ready: &Ready, at: usize, demand: Demand) -> anyhow::Result<
     let config = &ready.config;
     let queue = config.network.queues[at];
     let settings = settings(config, at, demand)?;
-    let worker = match ready.mode {
-        XskMode::Socket => socket_worker(config, settings)?,
-        XskMode::Auto => match afxdp_worker(config, queue, settings.clone()) {
+    let worker = match (config.network.mode, ready.mode) {
+        (_, XskMode::Socket) => socket_worker(config, settings)?,
+        (XskMode::Auto, mode) => match afxdp_worker(config, mode, queue, settings.clone()) {
             Ok(worker) => worker,
             Err(error) => {
                 warn!("{error:#}; mode = \"auto\": plain sockets do the job instead");
                 socket_worker(config, settings)?
             }
         },
-        XskMode::ZeroCopy | XskMode::Copy => afxdp_worker(config, queue, settings)?,
+        (_, mode) => afxdp_worker(config, mode, queue, settings)?,
     };
     info!(
         "queue {queue} of {}: {} mode, {} packets resident at most",
@@ -83,13 +83,13 @@ fn settings(config: &Config, at: usize, demand: Demand) -> anyhow::Result<Settin
     })
 }
 
-fn afxdp_worker(config: &Config, queue: u32, settings: Settings) -> anyhow::Result<Worker> {
+fn afxdp_worker(config: &Config, mode: XskMode, queue: u32, settings: Settings) -> anyhow::Result<Worker> {
     let ring = config.transmit.ring;
     let frames = config.transmit.frames();
     let rx_frames = ring.min(2048);
     let memory =
         UmemConfig { tx_frames: (frames - u64::from(rx_frames)) as usize, rx_frames, huge_pages: huge_pages(config) };
-    let mode = match config.network.mode {
+    let mode = match mode {
         XskMode::ZeroCopy => Mode::ZeroCopy,
         XskMode::Copy => Mode::Copy,
         XskMode::Auto | XskMode::Socket => Mode::Auto,

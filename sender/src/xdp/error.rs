@@ -26,7 +26,9 @@ pub enum XdpError {
         interface: String,
     },
     /// The driver has no native XDP.
-    #[error("{interface}'s driver can't run XDP natively; set `xdp = \"generic\"` to accept the slower generic mode")]
+    #[error(
+        "{interface}'s driver can't run XDP natively; set `xdp = \"generic\"` and `mode = \"auto\"` to accept the slower generic mode"
+    )]
     NativeNotSupported {
         /// The interface.
         interface: String,
