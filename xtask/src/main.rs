@@ -47,7 +47,7 @@ enum Command {
     /// One sender and four receivers in network namespaces (lab-snd, lab-r1 … lab-r4) around a bridge with IGMP and MLD
     /// snooping (lab-br). Prints a drawing and commands to begin with. `cargo xtask lab down` removes it.
     Lab(lab::Arguments),
-    /// Run all tests: unit tests and end-to-end tests in network namespaces
+    /// Run all tests: unit tests, end-to-end tests in network namespaces, and vm-test
     ///
     /// Prints at the end how many passed, failed and were skipped, with the reason of each skip. Without root, the test
     /// programs are run with sudo if there is one; otherwise what needs root is skipped.

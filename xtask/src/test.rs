@@ -5,6 +5,7 @@ use crate::{
     place::Place,
     privilege::Privilege,
     setup, step,
+    vm::{self, Outcome},
 };
 use anyhow::{Context, Result};
 use clap::Args;
@@ -72,7 +73,34 @@ pub(crate) fn main(place: &Place, arguments: &Arguments) -> Result<ExitCode> {
         examples.args(["test", "--locked", "--quiet", "--doc"]);
         run(examples, "examples in the documentation", &skip_log, arguments.verbose, &mut tally)?;
     }
-    report(&tally, &skipped(&skip_log)?, begin)
+    let mut skipped = skipped(&skip_log)?;
+    if arguments.filter.is_none() {
+        run_guests(place, &mut tally, &mut skipped);
+    }
+    report(&tally, &skipped, begin)
+}
+
+/// The checks in QEMU guests. Where there can be none, they are one skipped test.
+fn run_guests(place: &Place, tally: &mut Tally, skipped: &mut BTreeMap<String, String>) {
+    step::say("vm-test: zero-copy on emulated NICs, in QEMU guests");
+    match vm::run(place, &vm::Args::default()) {
+        Ok(Outcome::Ran { passed, failed }) => {
+            tally.passed += passed;
+            tally.failed += failed;
+            if failed > 0 {
+                tally.failures.push(format!("{failed} check(s) of vm-test, see above"));
+            }
+        }
+        Ok(Outcome::Skipped(reason)) => {
+            // As with the test programs: counted as passed, and taken off as skipped.
+            tally.passed += 1;
+            skipped.insert("vm-test".to_owned(), reason);
+        }
+        Err(error) => {
+            tally.failed += 1;
+            tally.failures.push(format!("vm-test: {error:#}"));
+        }
+    }
 }
 
 fn is_end_to_end(program: &Program) -> bool {

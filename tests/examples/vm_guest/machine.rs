@@ -38,14 +38,12 @@ pub(crate) fn run() -> ! {
 pub(crate) struct Parameters {
     /// The driver of the NIC to check.
     pub(crate) driver: &'static str,
-    /// Only the checks that are about several queues.
-    pub(crate) queues_only: bool,
     /// Only checks whose names contain this.
     pub(crate) only: Option<String>,
 }
 
 fn prepare() -> Result<Parameters> {
-    let mounts = [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")];
+    let mounts = [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev"), ("tracefs", "/sys/kernel/tracing")];
     for (kind, at) in mounts {
         mount(Some(kind), at, Some(kind), MsFlags::empty(), None::<&str>).with_context(|| format!("mounting {at}"))?;
     }
@@ -62,13 +60,12 @@ fn prepare() -> Result<Parameters> {
     }
     let line = fs::read_to_string("/proc/cmdline")?;
     let value = |key: &str| line.split_whitespace().find_map(|word| word.strip_prefix(key)).map(str::to_owned);
-    let (driver, queues_only) = match value("vm.nic=").as_deref() {
-        Some("igb") => ("igb", false),
-        Some("virtio") => ("virtio_net", false),
-        Some("virtio-queues") => ("virtio_net", true),
+    let driver = match value("vm.nic=").as_deref() {
+        Some("igb") => "igb",
+        Some("virtio") => "virtio_net",
         other => bail!("vm.nic={other:?} on the kernel's command line"),
     };
-    Ok(Parameters { driver, queues_only, only: value("vm.only=") })
+    Ok(Parameters { driver, only: value("vm.only=") })
 }
 
 /// The interface that this driver serves.

@@ -25,7 +25,9 @@ fn main() -> Result<ExitCode> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["peer", wire, control, monitor] => peer::run(wire, control.as_ref(), monitor.as_ref()),
         ["send", interface] => checks::program::send_until_killed(interface),
-        _ => bail!("this is started by `cargo xtask vm-test`, as process 1 of a guest or as `peer WIRE CONTROL MONITOR`"),
+        _ => {
+            bail!("this is started by `cargo xtask vm-test`, as process 1 of a guest or as `peer WIRE CONTROL MONITOR`")
+        }
     }?;
     Ok(ExitCode::SUCCESS)
 }

@@ -51,7 +51,8 @@ pub(crate) fn run(wire: &str, control: &Path, monitor: &Path) -> Result<()> {
     });
     let mut answers = control.try_clone()?;
     for line in BufReader::new(control).lines() {
-        let answer = obey(line?.trim(), &book, &mut outgoing, monitor).unwrap_or_else(|error| format!("failed {error:#}"));
+        let answer =
+            obey(line?.trim(), &book, &mut outgoing, monitor).unwrap_or_else(|error| format!("failed {error:#}"));
         answers.write_all(format!("{answer}\n").as_bytes())?;
     }
     Ok(())

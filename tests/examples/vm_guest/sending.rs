@@ -9,7 +9,10 @@ use anyhow::{Result, bail, ensure};
 use sender::{
     media::Loop,
     packet::{Destination, HeaderTemplate},
-    transmit::{Counters, Cursor, Engine, FrameBudget, Limits, Owner, Port, PortStats, StreamSlot, Time, afxdp_port::AfXdpPort, now},
+    transmit::{
+        Counters, Cursor, Engine, FrameBudget, Limits, Owner, Port, PortStats, StreamSlot, Time, afxdp_port::AfXdpPort,
+        now,
+    },
     xsk::{
         XskError,
         mmap::HugePages,

@@ -98,7 +98,10 @@ impl Machine {
 }
 
 fn fetch(into: &Path, apt: &Path) -> Result<()> {
-    ensure!(cfg!(target_arch = "x86_64"), "the guest is an x86-64 machine with a program built here: run this on x86-64");
+    ensure!(
+        cfg!(target_arch = "x86_64"),
+        "the guest is an x86-64 machine with a program built here: run this on x86-64"
+    );
     fs::create_dir_all(into)?;
     let apt = Apt::new(apt)?;
     apt.update()?;
@@ -137,7 +140,8 @@ fn fetch_kernel(apt: &Apt, into: &Path) -> Result<String> {
         debian::unpack(&package, &unpacked)?;
         fs::remove_file(package)?;
     }
-    let image = find(&unpacked, &|name| name.starts_with("vmlinuz")).context("the kernel's packages have no vmlinuz")?;
+    let image =
+        find(&unpacked, &|name| name.starts_with("vmlinuz")).context("the kernel's packages have no vmlinuz")?;
     fs::copy(&image, into.join("vmlinuz"))?;
     extract_elf(&image, &into.join("vmlinux"))?;
     for module in MODULES {
@@ -185,7 +189,10 @@ fn find(folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Option<PathBuf> {
     let file = |path: &Path| path.file_name().and_then(|name| name.to_str()).is_some_and(wanted) && path.is_file();
     let here = entries.iter().map(fs::DirEntry::path).find(|path| file(path));
     here.or_else(|| {
-        entries.iter().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).find_map(|entry| find(&entry.path(), wanted))
+        entries
+            .iter()
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            .find_map(|entry| find(&entry.path(), wanted))
     })
 }
 

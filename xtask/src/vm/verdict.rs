@@ -4,14 +4,11 @@
 //!     VM| check NAME: FAIL DETAIL
 //!     VM| done
 
-use std::time::Duration;
-
 /// The checks of one run.
 #[derive(Default)]
 pub(super) struct Verdict {
     checks: Vec<Check>,
     done: bool,
-    took: Duration,
 }
 
 struct Check {
@@ -21,7 +18,7 @@ struct Check {
 }
 
 impl Verdict {
-    /// Takes one line of the console; those that are not for us are passed over.
+    /// Takes one line of the console and shows it if it is a check; those that are not for us are passed over.
     pub(super) fn read(&mut self, line: &str) {
         let Some((_, line)) = line.split_once("VM| ") else { return };
         if line == "done" {
@@ -29,17 +26,21 @@ impl Verdict {
         }
         let Some((name, result)) = line.strip_prefix("check ").and_then(|check| check.split_once(": ")) else { return };
         let (word, detail) = result.split_once(' ').unwrap_or((result, ""));
-        self.checks.push(Check { name: name.to_owned(), passed: word == "ok", detail: detail.to_owned() });
+        self.add(Check { name: name.to_owned(), passed: word == "ok", detail: detail.to_owned() });
+    }
+
+    fn add(&mut self, check: Check) {
+        println!("  {} {:37}  {}", if check.passed { "ok  " } else { "FAIL" }, check.name, check.detail);
+        self.checks.push(check);
     }
 
     /// Adds a check that failed.
     pub(super) fn fail(&mut self, name: &str, detail: &str) {
-        self.checks.push(Check { name: name.to_owned(), passed: false, detail: detail.to_owned() });
+        self.add(Check { name: name.to_owned(), passed: false, detail: detail.to_owned() });
     }
 
     /// The run is over: a guest that did not say so itself has crashed, and `complaint` may say why.
-    pub(super) fn close(&mut self, took: Duration, complaint: &str) {
-        self.took = took;
+    pub(super) fn close(&mut self, complaint: &str) {
         if !self.done {
             self.fail("guest comes to its end", complaint);
         }
@@ -54,15 +55,6 @@ impl Verdict {
     pub(super) fn failed(&self) -> usize {
         (self.checks.len() - self.passed()).max(usize::from(self.checks.is_empty()))
     }
-
-    /// Prints the table of this run.
-    pub(super) fn print(&self, title: &str) {
-        println!("\n{title} ({:.1} s)", self.took.as_secs_f64());
-        let width = self.checks.iter().map(|check| check.name.len()).max().unwrap_or_default();
-        for Check { name, passed, detail } in &self.checks {
-            println!("  {} {name:width$}  {detail}", if *passed { "ok  " } else { "FAIL" });
-        }
-    }
 }
 
 #[cfg(test)]
@@ -72,13 +64,14 @@ mod tests {
     fn verdict(lines: &[&str]) -> Verdict {
         let mut verdict = Verdict::default();
         lines.iter().for_each(|line| verdict.read(line));
-        verdict.close(Duration::ZERO, "");
+        verdict.close("");
         verdict
     }
 
     #[test]
     fn checks_are_read_from_the_console() {
-        let verdict = verdict(&["[ 1.0] igb: up", "VM| check a b: ok 10000 of 10000", "\rVM| check c: FAIL why", "VM| done"]);
+        let verdict =
+            verdict(&["[ 1.0] igb: up", "VM| check a b: ok 10000 of 10000", "\rVM| check c: FAIL why", "VM| done"]);
         assert_eq!((verdict.passed(), verdict.failed()), (1, 1));
         assert_eq!(verdict.checks[0].detail, "10000 of 10000");
     }

@@ -1,5 +1,6 @@
 //! The checks, in the order they run. Each returns what it saw in one line, or why it failed.
 
+mod buffers;
 mod link;
 mod modes;
 pub(crate) mod program;
@@ -81,7 +82,6 @@ pub(crate) fn run(parameters: &Parameters) -> Result<()> {
     let wanted = |check: &&Check| {
         check.driver.is_none_or(|driver| driver == parameters.driver)
             && (several || !check.queues)
-            && (check.queues || check.always || !parameters.queues_only)
             && (check.always || parameters.only.as_ref().is_none_or(|only| check.name.contains(only.as_str())))
     };
     for check in CHECKS.iter().filter(wanted) {

@@ -26,7 +26,8 @@ pub(super) fn zero_copy(bench: &mut Bench) -> Result<String> {
 pub(super) fn refusal(_: &mut Bench) -> Result<String> {
     let interface = machine::interface_of(WITHOUT_ZERO_COPY)?;
     machine::set_up(&interface)?;
-    let error = sending::open(&interface, 0, Mode::ZeroCopy).err().context("e1000e has no zero-copy, yet it was bound")?;
+    let error =
+        sending::open(&interface, 0, Mode::ZeroCopy).err().context("e1000e has no zero-copy, yet it was bound")?;
     let said = error.to_string();
     let useful = said.contains(&interface) && said.contains("no zero-copy") && said.contains("mode = \"auto\"");
     ensure!(useful, "the message does not say why, or what to do: {said}");

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use aya::programs::loaded_programs;
 use sender::{
     xdp::{Mode as Attachment, Reason, Settings, Xdp},
     xsk::socket::Mode,
@@ -50,7 +51,9 @@ pub(super) fn attach(bench: &mut Bench) -> Result<String> {
     let began = Instant::now();
     bench.program = Some(Xdp::attach(&bench.interface, Attachment::Native, &settings)?);
     machine::wait_for_carrier(&bench.interface, true)?;
-    Ok(format!("with carrier after {:.1} s", began.elapsed().as_secs_f64()))
+    let verified = loaded_programs().flatten().filter_map(|program| program.verified_instruction_count()).max();
+    let instructions = verified.unwrap_or_default();
+    Ok(format!("with carrier after {:.1} s; {instructions} instructions verified", began.elapsed().as_secs_f64()))
 }
 
 /// Zero-copy takes the queue's receive buffers from the fill ring: reports must be heard all the same, every one.
@@ -71,7 +74,7 @@ fn reports_with(bench: &mut Bench, queues: u32) -> Result<String> {
         let port = sending::open(&bench.interface, queue, Mode::ZeroCopy)?;
         bound.push(Sending::start(port, &bench.media, queue as u8, 4, STAGGER)?);
     }
-    let mut send = || bound.iter_mut().for_each(|sending| sending.send_for(Duration::from_millis(5)));
+    let mut send = || bound.iter_mut().for_each(|sending| sending.send_for(Duration::from_millis(10)));
     send();
     let before = heard()?;
     let mut injected = 0;
@@ -79,6 +82,7 @@ fn reports_with(bench: &mut Bench, queues: u32) -> Result<String> {
         bench.control.inject(BURST)?;
         injected += BURST;
         let deadline = Instant::now() + Duration::from_secs(1);
+        send();
         while heard()? - before < u64::from(injected) && Instant::now() < deadline {
             send();
         }
@@ -87,7 +91,9 @@ fn reports_with(bench: &mut Bench, queues: u32) -> Result<String> {
     }
     let outcome = super::wire::compare(bench, &mut bound)?;
     let packets = outcome.packets;
-    Ok(format!("{injected} of {REPORTS} IGMPv3 reports counted on {queues} bound queue(s) while {packets} packets were sent"))
+    Ok(format!(
+        "{injected} of {REPORTS} IGMPv3 reports counted on {queues} bound queue(s) while {packets} packets were sent"
+    ))
 }
 
 /// Closed under way and detached: plain sockets send as before.
@@ -102,7 +108,8 @@ pub(super) fn detach(bench: &mut Bench) -> Result<String> {
 
 /// `kill -9` of a process under way: the kernel closes its socket, and the next one binds and sends.
 pub(super) fn killed(bench: &mut Bench) -> Result<String> {
-    let mut child = Doomed(Command::new("/proc/self/exe").args(["send", &bench.interface]).stdin(Stdio::null()).spawn()?);
+    let mut child =
+        Doomed(Command::new("/proc/self/exe").args(["send", &bench.interface]).stdin(Stdio::null()).spawn()?);
     let deadline = Instant::now() + Duration::from_secs(5);
     let mut seen = 0;
     while seen < 100 {
