@@ -2,7 +2,7 @@
 //!
 //! A packet is a pure function of its index, so the peer makes each one itself and compares all of it.
 
-use std::{fmt, net::Ipv4Addr};
+use std::{collections::HashMap, fmt, net::Ipv4Addr};
 
 use anyhow::Result;
 use sender::{
@@ -10,7 +10,7 @@ use sender::{
     srtp::PacketIndex,
 };
 
-use super::title::{self, COPIES, RTP_PORT, STREAMS};
+use super::title::{self, COPIES, PRODUCT_GROUP, RTP_PORT, STREAMS};
 
 /// Ethernet, IPv4 without options, UDP.
 const HEADERS: usize = 14 + 20 + 8;
@@ -32,6 +32,8 @@ pub(crate) struct Figures {
     pub(crate) missing: u64,
     /// RTCP packets.
     pub(crate) reports: u64,
+    /// RTP packets of the program `sender`.
+    pub(crate) product: u64,
     /// Datagrams of plain sockets.
     pub(crate) plain: u64,
     /// What else the guest's kernel sent (neighbour discovery and such).
@@ -44,7 +46,7 @@ impl Figures {
         self.corrupt + self.doubled + self.disordered + self.missing == 0
     }
 
-    fn fields(&mut self) -> [(&'static str, &mut u64); 8] {
+    fn fields(&mut self) -> [(&'static str, &mut u64); 9] {
         [
             ("packets", &mut self.packets),
             ("corrupt", &mut self.corrupt),
@@ -52,6 +54,7 @@ impl Figures {
             ("disordered", &mut self.disordered),
             ("missing", &mut self.missing),
             ("reports", &mut self.reports),
+            ("product", &mut self.product),
             ("plain", &mut self.plain),
             ("other", &mut self.other),
         ]
@@ -83,6 +86,8 @@ pub(crate) struct Ledger {
     copies: Vec<Copy>,
     figures: Figures,
     expected: Vec<u8>,
+    /// The last sequence number of each of the program's groups.
+    product: HashMap<Ipv4Addr, u16>,
 }
 
 /// One copy's packets, by how far they are from its first.
@@ -97,13 +102,14 @@ impl Ledger {
         let streams: Vec<Stream> = (0..STREAMS).map(|number| title::stream(number, media.clone())).collect();
         let expected = vec![0; streams.iter().map(Stream::max_len).max().unwrap_or_default()];
         let copies = vec![Copy::default(); usize::from(STREAMS) * usize::from(COPIES)];
-        Ok(Ledger { streams, copies, figures: Figures::default(), expected })
+        Ok(Ledger { streams, copies, figures: Figures::default(), expected, product: HashMap::new() })
     }
 
     /// Begins anew: all copies start at their first packet again.
     pub(crate) fn reset(&mut self) {
         self.figures = Figures::default();
         self.copies.fill(Copy::default());
+        self.product.clear();
     }
 
     /// What came so far.
@@ -115,6 +121,9 @@ impl Ledger {
     /// Enters one frame.
     pub(crate) fn enter(&mut self, frame: &[u8]) {
         match udp(frame) {
+            Some((group, RTP_PORT)) if group.octets()[1] == PRODUCT_GROUP.octets()[1] => {
+                self.enter_product(frame, group)
+            }
             Some((group, RTP_PORT)) => {
                 self.figures.packets += 1;
                 match self.recognise(frame, group) {
@@ -126,6 +135,15 @@ impl Ledger {
             _ if is_plain(frame) => self.figures.plain += 1,
             _ => self.figures.other += 1,
         }
+    }
+
+    /// A packet of the program `sender`: its headers must be right, and it must follow the last one of its group.
+    fn enter_product(&mut self, frame: &[u8], group: Ipv4Addr) {
+        self.figures.product += 1;
+        self.figures.corrupt += u64::from(!headers_are_right(frame, group) || frame.len() < HEADERS + 12);
+        let sequence = frame.get(HEADERS + 2..HEADERS + 4).map_or(0, |bytes| u16::from_be_bytes([bytes[0], bytes[1]]));
+        let last = self.product.insert(group, sequence);
+        self.figures.disordered += u64::from(last.is_some_and(|last| sequence != last.wrapping_add(1)));
     }
 
     /// Which packet of which copy this is, if every bit of it is right.

@@ -20,6 +20,11 @@ const FIRST_INDEX: u64 = 65_000;
 /// Close below the end of the 32 bits, for the same reason.
 const FIRST_TIMESTAMP: u32 = u32::MAX - 90_000;
 
+/// The title's file.
+pub(crate) const SAMPLE: &[u8] = include_bytes!("../../media/sample.ts");
+/// Where the program `sender` sends its first copy; its SSRC and content the peer cannot foretell.
+pub(crate) const PRODUCT_GROUP: Ipv4Addr = Ipv4Addr::new(239, 193, 0, 1);
+
 /// The group of a stream's copy.
 pub(crate) fn group(stream: u8, copy: u8) -> Ipv4Addr {
     Ipv4Addr::new(239, 192, stream, copy + 1)
@@ -35,8 +40,7 @@ pub(crate) fn copy_of(group: Ipv4Addr) -> Option<(u8, u8)> {
 
 /// The title all streams are made of.
 pub(crate) fn media() -> Result<Arc<Loop>> {
-    let sample = include_bytes!("../../media/sample.ts");
-    Ok(Arc::new(Loop::from_bytes("sample.ts", sample.to_vec())?))
+    Ok(Arc::new(Loop::from_bytes("sample.ts", SAMPLE.to_vec())?))
 }
 
 /// One protected stream over it, with an SSRC and a key of its own.

@@ -35,6 +35,8 @@ pub(super) struct Guest<'a> {
     pub(super) machine: &'a Machine,
     /// The program that is process 1 in the guest and the peer out here.
     pub(super) program: &'a Path,
+    /// The product.
+    pub(super) sender: &'a Path,
     /// Where logs go.
     pub(super) logs: &'a Path,
     /// Only the checks whose names contain this.
@@ -46,7 +48,7 @@ impl Guest<'_> {
     pub(super) fn run(&self, nic: Nic) -> Result<Verdict> {
         let sockets = Sockets::new(nic)?;
         let disk = sockets.folder.join("initrd");
-        initrd::write(&disk, self.program, self.machine.modules())?;
+        initrd::write(&disk, &[("init", self.program), ("sender", self.sender)], self.machine.modules())?;
         let on_tap = nic == Nic::Virtio && tap_is_possible();
         let peer = self.start_peer(on_tap, &sockets)?;
         let start = Instant::now();

@@ -19,16 +19,19 @@ const CHARACTER_DEVICE: u32 = 0o020_600;
 /// Device number of `/dev/console`.
 const CONSOLE: (u32, u32) = (5, 1);
 
-/// Writes an archive to `path` that holds `/init` with the libraries it is linked to, the folders it mounts things on, and
-/// `modules` by their file names.
-pub(super) fn write(path: &Path, init: &Path, modules: &[impl AsRef<Path>]) -> Result<()> {
+/// Writes an archive to `path` that holds `programs` under their names with the libraries they are linked to, the folders
+/// that process 1 mounts things on, and `modules` by their file names.
+pub(super) fn write(path: &Path, programs: &[(&str, &Path)], modules: &[impl AsRef<Path>]) -> Result<()> {
     let mut archive = Archive::default();
     for folder in ["dev", "proc", "sys", "modules"] {
         archive.add(folder, FOLDER, (0, 0), &[]);
     }
     archive.add("dev/console", CHARACTER_DEVICE, CONSOLE, &[]);
-    archive.add_file("init", init)?;
-    let libraries = libraries(init)?;
+    let mut libraries = BTreeSet::new();
+    for (name, program) in programs {
+        archive.add_file(name, program)?;
+        libraries.extend(libraries_of(program)?);
+    }
     for folder in folders(&libraries) {
         archive.add(&inside(&folder), FOLDER, (0, 0), &[]);
     }
@@ -43,7 +46,7 @@ pub(super) fn write(path: &Path, init: &Path, modules: &[impl AsRef<Path>]) -> R
 }
 
 /// The loader and the shared libraries of a program, where the loader will look for them.
-fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+fn libraries_of(program: &Path) -> Result<Vec<PathBuf>> {
     let text = capture(Command::new("ldd").arg(program))?;
     let libraries: Vec<PathBuf> = text
         .lines()
@@ -55,7 +58,7 @@ fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// All folders above these files, the outer ones first.
-fn folders(files: &[PathBuf]) -> BTreeSet<PathBuf> {
+fn folders(files: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
     let root = Path::new("/");
     files.iter().flat_map(|file| file.ancestors().skip(1)).filter(|folder| *folder != root).map(PathBuf::from).collect()
 }
@@ -112,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_library_brings_its_folders_from_the_outside_in() {
-        let folders = folders(&["/lib/x/libc.so".into(), "/lib64/ld.so".into()]);
+        let folders = folders(&["/lib/x/libc.so", "/lib64/ld.so"].map(PathBuf::from).into());
         assert_eq!(folders.iter().map(|folder| inside(folder)).collect::<Vec<_>>(), ["lib", "lib/x", "lib64"]);
     }
 

@@ -17,7 +17,7 @@ use anyhow::{Context, Result};
 use guest::Guest;
 use machine::Machine;
 
-use crate::{place::Place, step};
+use crate::{build, place::Place, setup, step};
 
 /// The guest's program, an example of the package `sender-tests`.
 const PROGRAM: &str = "vm_guest";
@@ -96,6 +96,7 @@ impl fmt::Display for Nic {
 
 /// `cargo xtask vm-test`.
 pub(crate) fn main(place: &Place, args: &Args) -> Result<ExitCode> {
+    setup::ensure(place, setup::Goal::Everything)?;
     Ok(run(place, args)?.exit_code())
 }
 
@@ -115,7 +116,14 @@ pub(crate) fn run(place: &Place, args: &Args) -> Result<Outcome> {
         }
     };
     let program = build_program(place)?;
-    let guest = Guest { machine: &machine, program: &program, logs: &cache.join("logs"), only: args.only.as_deref() };
+    let sender = build::sender(place, false)?;
+    let guest = Guest {
+        machine: &machine,
+        program: &program,
+        sender: &sender,
+        logs: &cache.join("logs"),
+        only: args.only.as_deref(),
+    };
     let (mut passed, mut failed) = (0, 0);
     for nic in Nic::ALL.into_iter().filter(|nic| args.nic.is_none_or(|only| only == *nic)) {
         println!("\n{nic}, Linux {}", machine.version());

@@ -3,6 +3,7 @@
 mod buffers;
 mod link;
 mod modes;
+mod product;
 pub(crate) mod program;
 mod wire;
 
@@ -58,6 +59,7 @@ impl Check {
 
 const CHECKS: &[Check] = &[
     Check::new("a missing XDP program is reported", program::missing).only_with("igb"),
+    Check::new("sender run, auto, no program", product::without_program).only_with("igb"),
     Check::new("the XDP program attaches natively", program::attach).always(),
     Check::new("zero-copy by XDP_OPTIONS", modes::zero_copy),
     Check::new("10,000 packets on the wire", wire::ten_thousand),
@@ -69,6 +71,9 @@ const CHECKS: &[Check] = &[
     Check::new("link down and up", link::down_and_up),
     Check::new("kill -9 leaves the NIC working", program::killed),
     Check::new("detaching leaves the NIC working", program::detach),
+    Check::new("sender run, zero-copy", product::zero_copy).only_with("igb"),
+    Check::new("sender run without zero-copy", product::refusal).only_with("virtio_net"),
+    Check::new("sender run, auto", product::automatic),
     Check::new("a NIC without zero-copy", modes::refusal),
     Check::new("auto takes copy and says so", modes::automatic),
 ];

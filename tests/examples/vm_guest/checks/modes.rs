@@ -13,7 +13,7 @@ use super::{
     Bench,
 };
 
-const WITHOUT_ZERO_COPY: &str = "e1000e";
+pub(super) const WITHOUT_ZERO_COPY: &str = "e1000e";
 
 /// The kernel itself says that the socket does not copy.
 pub(super) fn zero_copy(bench: &mut Bench) -> Result<String> {
