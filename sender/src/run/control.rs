@@ -180,7 +180,13 @@ impl Control {
 
     fn take(&mut self, at: usize, event: Event) -> anyhow::Result<()> {
         match event {
-            Event::Snapshot(snapshot) => self.figures[at] = *snapshot,
+            Event::Snapshot(snapshot) => {
+                // At most once a snapshot: a ring that stands still is reported, not endured in silence.
+                if snapshot.counters.stalls > self.figures[at].counters.stalls {
+                    warn!("transmit thread {at}: frames wait and nothing leaves: {}", snapshot.port.stall_cause());
+                }
+                self.figures[at] = *snapshot;
+            }
             Event::Refused(number, _) => bail!("transmit thread {at} refused copy {number}: this is a defect"),
             Event::Stream(..) | Event::Ended(..) | Event::Frame(_) => {}
         }
