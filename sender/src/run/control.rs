@@ -69,13 +69,10 @@ impl Control {
     pub(super) fn start(plan: Plan, ready: Ready, options: RunOptions) -> anyhow::Result<Self> {
         let signals = forward_signals()?;
         let queues = ready.config.network.queues.len();
-        let mut counting = Counting::start(&ready, &plan)?;
+        let counting = Counting::start(&ready, &plan)?;
         let demand = plan.demand(queues);
         let workers = (0..queues).map(|at| ports::spawn(&ready, at, demand));
         let workers = workers.collect::<anyhow::Result<Vec<Worker>>>()?;
-        if let Some(counting) = &mut counting {
-            counting.announce(&plan)?;
-        }
         let query_sources = query_sources(&ready);
         let start = now();
         let policy = match ready.config.network.querier {

@@ -37,7 +37,8 @@ pub(super) struct TitleCounts {
 }
 
 impl Counting {
-    /// Loads and attaches the program; `None` if the configuration wants none.
+    /// Loads and attaches the program and announces the titles to it; `None` if the configuration wants none. Packet memory
+    /// may take seconds to set up after this: who joins meanwhile is counted.
     ///
     /// # Errors
     /// What failed, and what to do about it.
@@ -53,8 +54,7 @@ impl Counting {
         };
         let settings = Settings { titles: plan.titles.len().max(1) as u32, ..Settings::default() };
         let xdp = Xdp::attach(&ready.interface.name, mode, &settings)?;
-        info!("XDP program attached to {} ({})", ready.interface.name, config.network.xdp);
-        Ok(Some(Self {
+        let mut counting = Self {
             xdp,
             interval: nanos(config.rtcp.report_timeout.duration()),
             advanced: now(),
@@ -62,14 +62,14 @@ impl Counting {
             titles: vec![TitleCounts::default(); plan.titles.len()],
             groups: Vec::new(),
             events: 0,
-        }))
+        };
+        counting.announce(plan)?;
+        info!("XDP program attached to {} ({})", ready.interface.name, config.network.xdp);
+        Ok(Some(counting))
     }
 
     /// Tells the program which ports and groups belong to which title.
-    ///
-    /// # Errors
-    /// When a map refuses an entry.
-    pub(super) fn announce(&mut self, plan: &Plan) -> Result<(), XdpError> {
+    fn announce(&mut self, plan: &Plan) -> Result<(), XdpError> {
         for (number, title) in plan.titles.iter().enumerate() {
             // Whoever has the group and the port may listen: no client is announced before it reports.
             let entry = TitleEntry::new(TitleId(number as u16), title.protected, true);

@@ -1,8 +1,8 @@
 //! A configuration becomes a running sender: set-up, control loop, end.
 //!
 //! In: a validated [`Config`]. Out: packets, log lines, a status file. Everything that can fail for a reason an operator
-//! can mend is tried before the first packet leaves. Order of set-up: media and keys, XDP program, sockets (a zero-copy
-//! driver may need the program to send), titles in XDP, copies. Not done here: deciding what plays; all titles of the
+//! can mend is tried before the first packet leaves. Order of set-up: media and keys, XDP program with its titles,
+//! sockets (a zero-copy driver may need the program to send), copies. Not done here: deciding what plays; all titles of the
 //! configuration run on multicast, always.
 
 mod control;

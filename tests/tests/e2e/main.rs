@@ -11,6 +11,7 @@ mod loss;
 mod modes;
 mod querier;
 mod queues;
+mod receiver;
 mod refused;
 mod stage;
 mod tags;

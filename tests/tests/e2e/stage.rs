@@ -47,7 +47,12 @@ impl Stage {
 
     /// A new key, with an identifier (MKI).
     pub(crate) fn key(&self) -> Result<PathBuf> {
-        let path = self.path("title.key");
+        self.key_named("title.key")
+    }
+
+    /// The same, for tests that need several.
+    pub(crate) fn key_named(&self, name: &str) -> Result<PathBuf> {
+        let path = self.path(name);
         KeyFile::generate()?.write(&path)?;
         Ok(path)
     }
@@ -72,10 +77,15 @@ impl Stage {
 
     /// As [`Stage::run`], with words before the command, and a name for its files.
     pub(crate) fn run_with(&self, prefix: &[&str], name: &str, config: &str) -> Result<Sender> {
-        let process = Process::spawn(self.run_command(prefix, name, config)?)?;
-        let mut sender = Sender { process, status: self.path(&format!("{name}.json")) };
+        let mut sender = self.start(prefix, name, config)?;
         sender.wait_for("its first status", |_| true)?;
         Ok(sender)
+    }
+
+    /// Starts `sender run` and doesn't wait.
+    pub(crate) fn start(&self, prefix: &[&str], name: &str, config: &str) -> Result<Sender> {
+        let process = Process::spawn(self.run_command(prefix, name, config)?)?;
+        Ok(Sender { process, status: self.path(&format!("{name}.json")) })
     }
 
     /// Starts `sender run` and waits until it ends by itself; returns its exit code and what it said.
