@@ -32,6 +32,8 @@ use std::{
 pub(super) const COPIES: u64 = 4;
 /// The copy that each receiver receives, r1 first. The last one joins before its copy begins and gets the first packet.
 pub(super) const CHOSEN: [u64; 3] = [0, 1, 3];
+/// Exit code after Ctrl-C, as shells have it.
+const INTERRUPTED: u8 = 130;
 /// Passes that the last copy makes while it is received.
 const PASSES: f64 = 2.1;
 /// From the sender's first query until the bridge forwards by membership only: the time that hosts have to answer.
@@ -67,7 +69,7 @@ impl Interrupt {
 
     /// Fails if it was asked to end, so that everything is dropped on the way out.
     fn check(&self) -> Result<()> {
-        ensure!(!self.asked(), "interrupted; everything is ended and the network removed");
+        ensure!(!self.asked(), "interrupted");
         Ok(())
     }
 }
@@ -91,7 +93,13 @@ pub(crate) fn main(place: &Place, arguments: &Arguments) -> Result<ExitCode> {
     let binary = build::sender_path(place, build::Profile::Dev);
     let mut scene = Scene::build(place, binary, &media, arguments.keep)?;
     let outcome = play(&mut scene, &interrupt, terminal);
-    if outcome.is_err() && !interrupt.asked() {
+    if interrupt.asked() {
+        // Ctrl-C reaches the programs of the demo, too: whatever else failed now failed for that.
+        drop(scene);
+        step::say("interrupted: everything is ended, the network is removed");
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    if outcome.is_err() {
         scene.show_last_words();
     }
     let right = outcome?;
