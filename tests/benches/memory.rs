@@ -1,6 +1,10 @@
 //! What a running sender takes beside its packet memory.
 
-use std::{fs, process::Command, time::Duration};
+use std::{
+    fs,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use anyhow::Context;
 use sender_tests::lab::sender_binary;
@@ -29,7 +33,14 @@ fn measure() -> anyhow::Result<f64> {
     );
     fs::write(&config, text)?;
     let binary = sender_binary()?;
-    let mut child = Command::new(binary).arg("run").arg("-c").arg(&config).arg("--status").arg(&status).spawn()?;
+    let mut child = Command::new(binary)
+        .arg("run")
+        .arg("-c")
+        .arg(&config)
+        .arg("--status")
+        .arg(&status)
+        .stderr(Stdio::null())
+        .spawn()?;
     let measured = resident(child.id(), &status);
     let _ = child.kill();
     child.wait()?;
