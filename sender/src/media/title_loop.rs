@@ -127,6 +127,16 @@ impl Loop {
         self.pass.packets.min(PER_RTP) as usize * PACKET_LEN
     }
 
+    /// The file's bytes that packet `n`'s payload is made of.
+    ///
+    /// # Panics
+    /// If there is no packet `n`.
+    #[inline]
+    pub fn payload(&self, n: u64) -> &[u8] {
+        let start = (n * PER_RTP) as usize * PACKET_LEN;
+        &self.source.bytes()[start..start + self.payload_len(n)]
+    }
+
     /// Writes the payload of packet `n` of pass `pass` and returns its length: the file's bytes with PCR, OPCR, PTS and DTS
     /// moved by pass × L, and continuity counters running on. A function of its arguments alone; pass 0 is the file itself.
     ///
@@ -134,10 +144,10 @@ impl Loop {
     /// If there is no packet `n`, or `out` is shorter than its payload.
     #[inline]
     pub fn write_payload(&self, pass: u64, n: u64, out: &mut [u8]) -> usize {
-        let len = self.payload_len(n);
-        let start = (n * PER_RTP) as usize * PACKET_LEN;
+        let payload = self.payload(n);
+        let len = payload.len();
         let out = &mut out[..len];
-        out.copy_from_slice(&self.source.bytes()[start..start + len]);
+        out.copy_from_slice(payload);
         if pass != 0 {
             self.shift(out, Shift::to_pass(pass, self.pass.duration / Ticks::PER_90KHZ));
         }

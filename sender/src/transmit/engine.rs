@@ -106,6 +106,8 @@ pub struct Engine<P> {
     running: usize,
     /// Silenced: about to end.
     silent: bool,
+    /// The last packet wasn't resident: the next one probably isn't either.
+    making: bool,
     wheel: Wheel,
     store: FrameStore,
     watchdog: Watchdog,
@@ -137,6 +139,7 @@ impl<P: Port> Engine<P> {
             cursors: (0..limits.cursors).map(|_| None).collect(),
             running: 0,
             silent: false,
+            making: false,
             wheel: Wheel::new(limits.cursors as usize * 2, now),
             store: FrameStore::new(frames, limits.scratch_frames),
             watchdog: Watchdog::new(now),
@@ -302,7 +305,12 @@ impl<P: Port> Engine<P> {
             let count = self.wheel.expire(now, &mut self.batch[..room]);
             self.fetch(count);
             for at in 0..count {
+                if self.making {
+                    self.fetch_media(at, count);
+                }
+                let made = self.counters.encrypted;
                 self.serve(self.batch[at], now);
+                self.making = self.counters.encrypted != made;
             }
             if count == 0 {
                 return;
@@ -323,7 +331,7 @@ impl<P: Port> Engine<P> {
         }
         for &key in &self.batch[..count] {
             if let Some(cursor) = &self.cursors[key as usize / 2] {
-                prefetch::all_for_write(&**cursor);
+                prefetch::all_for_write(std::slice::from_ref(&**cursor));
             }
         }
         for &key in &self.batch[..count] {
@@ -333,6 +341,22 @@ impl<P: Port> Engine<P> {
                 self.store.prefetch(frame);
                 prefetch_headers(self.port.memory(), frame);
             }
+        }
+    }
+
+    /// While packets are being made: asks for the media and the frame of the one after the next, so that they are there when
+    /// its turn comes; the next one's encryption takes longer than memory does.
+    #[inline]
+    fn fetch_media(&mut self, at: usize, count: usize) {
+        let following = self.batch[if at + 1 < count { at + 1 } else { at }];
+        let Some(cursor) = &self.cursors[following as usize / 2] else { return };
+        let Some(slot) = &self.streams[cursor.stream as usize] else { return };
+        // The last of a batch is followed by itself, as far as one can know.
+        let place = if at + 1 < count { cursor.place } else { slot.stream.advance(cursor.place) };
+        prefetch::all_for_read(slot.stream.media().payload(place.n));
+        if let Some(frame) = slot.frame(place.n) {
+            let len = slot.stream.max_len();
+            prefetch::all_for_write(&frame_bytes(self.port.memory(), frame)[RTP_OFFSET - 64..RTP_OFFSET + len]);
         }
     }
 
