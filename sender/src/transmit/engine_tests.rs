@@ -237,6 +237,21 @@ fn a_ring_that_stands_still_is_rebuilt_and_sending_goes_on() {
 }
 
 #[test]
+fn a_rebuild_that_fails_is_tried_until_it_works() {
+    let frames = media().packets_per_pass() as u32;
+    let mut rig = Rig::new(frames, 64, 8);
+    rig.engine.port_mut().hold(true);
+    rig.engine.port_mut().refuse_rebuilds(true);
+    rig.start(0, START, None);
+    rig.run(START + Duration::from_secs(9));
+    assert!(rig.counters().rebuilds_failed >= 3, "{}", rig.counters().rebuilds_failed);
+    rig.engine.port_mut().hold(false);
+    rig.engine.port_mut().refuse_rebuilds(false);
+    assert!(rig.run(START + Duration::from_secs(12)).len() > 8);
+    assert_eq!(rig.counters().rebuilds, 1);
+}
+
+#[test]
 fn sender_reports_of_the_copies_tell_their_own_time_under_indices_of_their_own() {
     let frames = media().packets_per_pass() as u32;
     let mut rig = Rig::new(frames, 64, 256);
