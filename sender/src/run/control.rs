@@ -125,11 +125,13 @@ impl Control {
             self.workers.iter().map(|worker| FrameBudget::new(worker.resident_frames)).collect();
         let mut streams = vec![0; self.workers.len()];
         let mut cursors = vec![0; self.workers.len()];
-        let offset = Command::NtpOffset(ntp_offset());
-        let first = self.workers.first().context("at least one queue is configured")?;
-        send(first, offset)?;
+        for worker in &self.workers {
+            send(worker, Command::NtpOffset(ntp_offset()))?;
+        }
         for (number, title) in self.plan.titles.iter().enumerate() {
             let at = title.worker;
+            // Its answers are fetched as they come: a worker whose answers wait takes no more commands.
+            fetch_answers(&self.workers[at], at)?;
             let worker = &self.workers[at];
             let extent = budgets[at].take(u32::try_from(title.media.packets_per_pass()).unwrap_or(u32::MAX));
             if u64::from(extent.count) < title.media.packets_per_pass() {
@@ -184,8 +186,7 @@ impl Control {
                 }
                 self.figures[at] = *snapshot;
             }
-            Event::Refused(number, _) => bail!("transmit thread {at} refused copy {number}: this is a defect"),
-            Event::Stream(..) | Event::Ended(..) | Event::Frame(_) => {}
+            other => never_refused(at, &other)?,
         }
         Ok(())
     }
@@ -321,6 +322,18 @@ fn new_cursor(config: &Config, title: &TitlePlan, copy: usize, slot: u32, base: 
     };
     let start = base.plus_nanos(title.stagger * copy as u64);
     Ok(Cursor::new(slot, &title.stream, start, HeaderTemplate::new(&plan.media), Some(reports)))
+}
+
+/// Fetches a worker's answers while copies are started: there is no snapshot among them yet.
+fn fetch_answers(worker: &Worker, at: usize) -> anyhow::Result<()> {
+    worker.events.try_iter().try_for_each(|event| never_refused(at, &event))
+}
+
+fn never_refused(at: usize, event: &Event) -> anyhow::Result<()> {
+    match event {
+        Event::Refused(number, _) => bail!("transmit thread {at} refused copy {number}: this is a defect"),
+        _ => Ok(()),
+    }
 }
 
 fn send(worker: &Worker, command: Command) -> anyhow::Result<()> {
