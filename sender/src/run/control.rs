@@ -148,7 +148,7 @@ impl Control {
             let stream = StreamSlot::new(title.stream.clone(), extent, Owner(number as u32 + 1));
             send(worker, Command::Stream(slot, Some(Box::new(stream))))?;
             for copy in 0..title.copies.len() {
-                let cursor = new_cursor(&self.config, title, copy, slot, self.base)?;
+                let cursor = new_cursor(&self.config, title, copy, slot, self.base);
                 send(worker, Command::Start(cursors[at], Box::new(cursor)))?;
                 cursors[at] += 1;
             }
@@ -307,9 +307,8 @@ impl Control {
     }
 }
 
-fn new_cursor(config: &Config, title: &TitlePlan, copy: usize, slot: u32, base: Time) -> anyhow::Result<Cursor> {
+fn new_cursor(config: &Config, title: &TitlePlan, copy: usize, slot: u32, base: Time) -> Cursor {
     let plan = &title.copies[copy];
-    let channel = u8::try_from(copy).context("a title has at most 256 copies")?;
     let cname = match &config.rtcp.cname {
         Some(cname) => cname.as_str().to_owned(),
         None => format!("sender@{}", plan.media.src().ip()),
@@ -318,10 +317,10 @@ fn new_cursor(config: &Config, title: &TitlePlan, copy: usize, slot: u32, base: 
         template: HeaderTemplate::new(&plan.reports),
         interval: config.rtcp.interval.duration(),
         cname: cname.into(),
-        indices: RtcpIndices::of_channel(channel),
+        indices: RtcpIndices::of_channel(copy as u32, title.copies.len() as u32),
     };
     let start = base.plus_nanos(title.stagger * copy as u64);
-    Ok(Cursor::new(slot, &title.stream, start, HeaderTemplate::new(&plan.media), Some(reports)))
+    Cursor::new(slot, &title.stream, start, HeaderTemplate::new(&plan.media), Some(reports))
 }
 
 /// Fetches a worker's answers while copies are started: there is no snapshot among them yet.

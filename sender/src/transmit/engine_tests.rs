@@ -38,7 +38,7 @@ fn reports(channel: u8) -> Reports {
         template: template(6000 + u16::from(channel)),
         interval: Duration::from_secs(5),
         cname: "sender@test".into(),
-        indices: RtcpIndices::of_channel(channel),
+        indices: RtcpIndices::of_channel(channel.into(), 256),
     }
 }
 
