@@ -57,6 +57,8 @@ pub(super) struct Control {
     query_sources: Vec<IpAddr>,
     mac: [u8; 6],
     vlans: Vec<VlanTag>,
+    /// The status could not be written last time: said once, not every second.
+    status_lost: bool,
     /// When the leading copies' first packets were planned.
     base: Time,
 }
@@ -86,6 +88,7 @@ impl Control {
             query_sources,
             mac: ready.interface.mac,
             vlans: vlan_tags(&ready.config),
+            status_lost: false,
             base: start + LEAD,
             config: ready.config,
             plan,
@@ -94,6 +97,8 @@ impl Control {
             workers,
             counting,
         };
+        // A path that can't be written to is a mistake to be told before anything is sent.
+        control.write_status()?;
         control.start_copies()?;
         Ok(control)
     }
@@ -101,6 +106,7 @@ impl Control {
     /// Runs until a signal asks for the end.
     pub(super) fn run(mut self) -> anyhow::Result<()> {
         let mut next_figures = Instant::now();
+        let mut asked = false;
         loop {
             match self.signals.recv_timeout(ROUND) {
                 Ok(signal) => {
@@ -112,10 +118,14 @@ impl Control {
             }
             self.hear()?;
             self.ask_queries();
+            if std::mem::take(&mut asked) {
+                // What was asked for in the last round has been heard by now.
+                self.keep_status();
+            }
             if Instant::now() >= next_figures {
                 next_figures += FIGURES;
                 self.collect()?;
-                self.write_status()?;
+                asked = true;
             }
         }
     }
@@ -219,6 +229,18 @@ impl Control {
             counting.collect(&mut self.queriers, now())?;
         }
         Ok(())
+    }
+
+    /// Writes the status; what plays doesn't end because a disk is full.
+    fn keep_status(&mut self) {
+        match self.write_status() {
+            Ok(()) => self.status_lost = false,
+            Err(_) if self.status_lost => {}
+            Err(error) => {
+                self.status_lost = true;
+                warn!("{error:#}: it is tried again every second");
+            }
+        }
     }
 
     fn write_status(&self) -> anyhow::Result<()> {
