@@ -2,6 +2,7 @@
 //! end stops everything in order.
 
 use std::{
+    collections::VecDeque,
     net::IpAddr,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -12,7 +13,7 @@ use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
 };
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::{
     RunOptions,
@@ -57,6 +58,9 @@ pub(super) struct Control {
     query_sources: Vec<IpAddr>,
     mac: [u8; 6],
     vlans: Vec<VlanTag>,
+    /// Titles whose media was written into, and their copies that are still to be stopped: worker, number.
+    spoilt: Vec<bool>,
+    stopping: VecDeque<(usize, u32)>,
     /// The status could not be written last time: said once, not every second.
     status_lost: bool,
     /// When the leading copies' first packets were planned.
@@ -88,6 +92,8 @@ impl Control {
             query_sources,
             mac: ready.interface.mac,
             vlans: vlan_tags(&ready.config),
+            spoilt: vec![false; plan.titles.len()],
+            stopping: VecDeque::new(),
             status_lost: false,
             base: start + LEAD,
             config: ready.config,
@@ -117,6 +123,7 @@ impl Control {
                 Err(RecvTimeoutError::Disconnected) => bail!("the signal thread has died"),
             }
             self.hear()?;
+            self.stop_copies();
             self.ask_queries();
             if std::mem::take(&mut asked) {
                 // What was asked for in the last round has been heard by now.
@@ -124,6 +131,7 @@ impl Control {
             }
             if Instant::now() >= next_figures {
                 next_figures += FIGURES;
+                self.watch_media();
                 self.collect()?;
                 asked = true;
             }
@@ -199,6 +207,36 @@ impl Control {
             other => never_refused(at, &other)?,
         }
         Ok(())
+    }
+
+    /// Ends titles whose files were written into: their packets would no longer be a function of media and index.
+    fn watch_media(&mut self) {
+        let mut cursors = vec![0; self.workers.len()];
+        for (title, spoilt) in self.plan.titles.iter().zip(&mut self.spoilt) {
+            let first = cursors[title.worker];
+            cursors[title.worker] += title.copies.len() as u32;
+            if *spoilt || !title.media.is_changed() {
+                continue;
+            }
+            *spoilt = true;
+            self.stopping.extend((first..cursors[title.worker]).map(|number| (title.worker, number)));
+            error!(
+                "title \"{}\": {} was written into while it is sent: the title ends, for one packet must never be sent \
+                with two contents; rename new files over old ones, and restart",
+                title.name,
+                title.media.name()
+            );
+        }
+    }
+
+    /// Asks the workers to stop copies, as many as they take now.
+    fn stop_copies(&mut self) {
+        while let Some(&(at, number)) = self.stopping.front() {
+            if self.workers[at].commands.try_send(Command::Stop(number)).is_err() {
+                return;
+            }
+            self.stopping.pop_front();
+        }
     }
 
     fn ask_queries(&mut self) {
