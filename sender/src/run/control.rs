@@ -410,9 +410,9 @@ fn forward_signals() -> anyhow::Result<Receiver<i32>> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("signals can't be handled")?;
     let (sender, receiver) = bounded(1);
     let forward = move || {
-        for signal in signals.forever() {
-            if sender.try_send(signal).is_err() {
-                // Asked twice: the end takes too long for whoever asks.
+        for (asked, signal) in signals.forever().enumerate() {
+            if asked > 0 || sender.try_send(signal).is_err() {
+                // Asked twice: the start or the end takes too long for whoever asks. Or nobody listens any more.
                 std::process::exit(128 + signal);
             }
         }
