@@ -189,6 +189,7 @@ fn a_new_key_is_its_owners_alone_works_and_is_never_overwritten() {
     let again = make();
     assert_eq!(again.status.code(), Some(1));
     assert!(stderr(&again).contains("never overwritten"), "{}", stderr(&again));
+    assert_eq!(stderr(&again).matches("File exists").count(), 1, "a cause is said once: {}", stderr(&again));
     assert_eq!(std::fs::read(&key).unwrap(), text);
 
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();

@@ -67,7 +67,8 @@ impl Survey {
         let (network, transmit, rtcp) = (&self.config.network, &self.config.transmit, &self.config.rtcp);
         let copies: usize = self.config.titles.iter().map(Title::copies).sum();
         let all = self.config.titles.iter().zip(&self.titles);
-        let bits: u64 = all.filter_map(|(title, surveyed)| surveyed.port_rate(title)).sum();
+        // A sum that leaves out what could not be opened would be wrong, not small.
+        let bits: Option<u64> = all.map(|(title, surveyed)| surveyed.port_rate(title)).sum();
         let titles = self.config.titles.len();
         writeln!(
             f,
@@ -75,7 +76,7 @@ impl Survey {
             self.config.file.display(),
             count(titles, "title"),
             count(copies, "copy"),
-            rate(bits)
+            bits.map_or_else(|| "?".to_owned(), rate)
         )?;
         writeln!(f)?;
         let queues: Vec<String> = network.queues.iter().map(ToString::to_string).collect();
@@ -99,14 +100,14 @@ impl Survey {
         }
         let asked = if self.mode == network.mode { String::new() } else { format!(" ({} asked for)", network.mode) };
         writeln!(f, "mode       {}{asked}, XDP {}", self.mode, network.xdp)?;
-        let packets: u64 = self.titles.iter().filter_map(super::SurveyedTitle::packets).sum();
+        let packets: Option<u64> = self.titles.iter().map(super::SurveyedTitle::packets).sum();
         let total = transmit.umem.bytes().saturating_mul(network.queues.len() as u64);
         writeln!(
             f,
             "umem       {} for each of {}; all titles at once need {} of {}",
             transmit.umem,
             count(network.queues.len(), "queue"),
-            size(packets.saturating_mul(FRAME_SIZE)),
+            packets.map_or_else(|| "?".to_owned(), |packets| size(packets.saturating_mul(FRAME_SIZE))),
             size(ByteSize::from_bytes(total).bytes()),
         )?;
         writeln!(f, "reports    sent every {}, receivers silent for {} are gone", rtcp.interval, rtcp.report_timeout)

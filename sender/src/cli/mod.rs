@@ -147,12 +147,21 @@ fn report(error: &anyhow::Error) -> ExitCode {
             ExitCode::from(REFUSED)
         }
         None => {
-            eprintln!("{} {error:#}", paint("error:", "31;1"));
+            eprintln!("{} {}", paint("error:", "31;1"), with_causes(error));
             let refused = error.is::<log::BadFilter>() || error.is::<NotStarted>();
             let failed = error.downcast_ref().map_or(FAILED, ReceiveError::exit_code);
             ExitCode::from(if refused { REFUSED } else { failed })
         }
     }
+}
+
+/// An error and its causes in one line. Many errors quote their cause themselves: it is not said twice.
+fn with_causes(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.as_str() {
+        "" => cause,
+        so_far if so_far.contains(&cause) => said,
+        _ => format!("{said}: {cause}"),
+    })
 }
 
 /// Colour, if standard error is a terminal.

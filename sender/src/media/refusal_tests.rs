@@ -130,3 +130,21 @@ fn what_cannot_be_opened_is_named() {
     std::fs::write(&empty, "").unwrap();
     assert!(matches!(Loop::open(&empty), Err(MediaError::Refused { reason: Reason::Empty, .. })));
 }
+
+#[test]
+fn a_file_written_into_is_a_change_and_one_renamed_over_it_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, other) = (dir.path().join("title.ts"), dir.path().join("new.ts"));
+    let bytes = Recipe::default().build();
+    std::fs::write(&path, &bytes).unwrap();
+    let title = Loop::open(&path).unwrap();
+    assert!(!title.is_changed());
+    std::fs::write(&other, &bytes).unwrap();
+    std::fs::rename(&other, &path).unwrap();
+    assert!(!title.is_changed());
+
+    let title = Loop::open(&path).unwrap();
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    assert!(title.is_changed());
+}

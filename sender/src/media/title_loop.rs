@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::path::Path;
+use std::time::SystemTime;
 
 use memmap2::Mmap;
 
@@ -21,17 +22,24 @@ pub struct Loop {
 }
 
 enum Source {
-    Mapped(Mmap),
+    Mapped(Mmap, Origin),
     Memory(Vec<u8>),
 }
 
 impl Source {
     fn bytes(&self) -> &[u8] {
         match self {
-            Source::Mapped(map) => map,
+            Source::Mapped(map, _) => map,
             Source::Memory(bytes) => bytes,
         }
     }
+}
+
+/// The file behind a map, and what it was when it was mapped.
+struct Origin {
+    file: File,
+    len: u64,
+    modified: Option<SystemTime>,
 }
 
 /// Remembers where in the loop a reader is, so that the due time of the next packet costs no search. Any value is right for
@@ -60,7 +68,8 @@ impl Loop {
             return Err(refused(Reason::Empty));
         }
         let map = map(&file).map_err(failed)?;
-        Loop::new(name, Source::Mapped(map))
+        let origin = Origin { file, len: metadata.len(), modified: metadata.modified().ok() };
+        Loop::new(name, Source::Mapped(map, origin))
     }
 
     /// From memory: for tests and benchmarks.
@@ -75,6 +84,17 @@ impl Loop {
         match ts::scan(source.bytes()) {
             Ok(pass) => Ok(Loop { name, source, packets_per_pass: pass.packets.div_ceil(PER_RTP), pass }),
             Err(reason) => Err(MediaError::Refused { name, reason }),
+        }
+    }
+
+    /// Whether the file was written into since it was opened. Then an index that was sent before could meet other bytes:
+    /// under a key, that gives both away. A new file renamed over it is no change, the old one is still what is mapped.
+    pub fn is_changed(&self) -> bool {
+        match &self.source {
+            Source::Mapped(_, Origin { file, len, modified }) => {
+                file.metadata().is_ok_and(|now| now.len() != *len || now.modified().ok() != *modified)
+            }
+            Source::Memory(_) => false,
         }
     }
 

@@ -54,6 +54,8 @@ pub struct Querier {
     address: IpAddr,
     /// Another one is the querier until then.
     yields_until: Option<Time>,
+    /// When the last query of another one was heard.
+    heard: Option<Time>,
     next_general: Time,
     startup_left: u8,
     leaving: Vec<Leaving>,
@@ -70,7 +72,8 @@ impl Querier {
     /// A querier with the address its queries come from (IPv6: link-local).
     pub fn new(policy: Policy, address: IpAddr, now: Time) -> Self {
         let yields_until = (policy == Policy::Auto).then(|| now + OTHER_QUERIER_PRESENT);
-        Self { policy, address, yields_until, next_general: now, startup_left: ROBUSTNESS, leaving: Vec::new() }
+        let (next_general, startup_left) = (now, ROBUSTNESS);
+        Self { policy, address, yields_until, heard: None, next_general, startup_left, leaving: Vec::new() }
     }
 
     /// Whether this box is the querier now.
@@ -78,11 +81,16 @@ impl Querier {
         self.policy != Policy::Off && self.yields_until.is_none_or(|until| until <= now)
     }
 
-    /// A query of another box was heard.
+    /// A query of another box was heard at `now`. Told of the same one again, it takes no notice: who reads the last query
+    /// out of a table tells it again and again, even long after its sender has gone.
     pub fn heard(&mut self, from: IpAddr, now: Time) {
         if from.is_unspecified() || from == self.address || from.is_ipv4() != self.address.is_ipv4() {
             return;
         }
+        if self.heard.is_some_and(|heard| now <= heard) {
+            return;
+        }
+        self.heard = Some(now);
         // An automatic querier yields to any other that is already there and not merely to a lower one.
         let waiting = self.policy == Policy::Auto && !self.is_querier(now);
         if from < self.address || waiting {
@@ -156,6 +164,18 @@ mod tests {
         querier.heard(ip("10.0.0.4"), at(2));
         assert!(!querier.is_querier(at(256)));
         assert_eq!(querier.poll(at(257)), Some(Query::General));
+    }
+
+    #[test]
+    fn a_query_told_again_after_its_sender_has_gone_changes_nothing() {
+        let mut querier = querier(Policy::On);
+        querier.heard(ip("10.0.0.4"), at(2));
+        let mut times = Vec::new();
+        for second in 3..400 {
+            querier.heard(ip("10.0.0.4"), at(2));
+            times.extend(querier.poll(at(second)).map(|_| second));
+        }
+        assert_eq!(times, [257, 289]);
     }
 
     #[test]

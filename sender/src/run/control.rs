@@ -2,6 +2,7 @@
 //! end stops everything in order.
 
 use std::{
+    collections::VecDeque,
     net::IpAddr,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -12,7 +13,7 @@ use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
 };
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::{
     RunOptions,
@@ -57,6 +58,11 @@ pub(super) struct Control {
     query_sources: Vec<IpAddr>,
     mac: [u8; 6],
     vlans: Vec<VlanTag>,
+    /// Titles whose media was written into, and their copies that are still to be stopped: worker, number.
+    spoilt: Vec<bool>,
+    stopping: VecDeque<(usize, u32)>,
+    /// The status could not be written last time: said once, not every second.
+    status_lost: bool,
     /// When the leading copies' first packets were planned.
     base: Time,
 }
@@ -86,6 +92,9 @@ impl Control {
             query_sources,
             mac: ready.interface.mac,
             vlans: vlan_tags(&ready.config),
+            spoilt: vec![false; plan.titles.len()],
+            stopping: VecDeque::new(),
+            status_lost: false,
             base: start + LEAD,
             config: ready.config,
             plan,
@@ -94,6 +103,8 @@ impl Control {
             workers,
             counting,
         };
+        // A path that can't be written to is a mistake to be told before anything is sent.
+        control.write_status()?;
         control.start_copies()?;
         Ok(control)
     }
@@ -101,6 +112,7 @@ impl Control {
     /// Runs until a signal asks for the end.
     pub(super) fn run(mut self) -> anyhow::Result<()> {
         let mut next_figures = Instant::now();
+        let mut asked = false;
         loop {
             match self.signals.recv_timeout(ROUND) {
                 Ok(signal) => {
@@ -111,11 +123,17 @@ impl Control {
                 Err(RecvTimeoutError::Disconnected) => bail!("the signal thread has died"),
             }
             self.hear()?;
+            self.stop_copies();
             self.ask_queries();
+            if std::mem::take(&mut asked) {
+                // What was asked for in the last round has been heard by now.
+                self.keep_status();
+            }
             if Instant::now() >= next_figures {
                 next_figures += FIGURES;
+                self.watch_media();
                 self.collect()?;
-                self.write_status()?;
+                asked = true;
             }
         }
     }
@@ -125,11 +143,13 @@ impl Control {
             self.workers.iter().map(|worker| FrameBudget::new(worker.resident_frames)).collect();
         let mut streams = vec![0; self.workers.len()];
         let mut cursors = vec![0; self.workers.len()];
-        let offset = Command::NtpOffset(ntp_offset());
-        let first = self.workers.first().context("at least one queue is configured")?;
-        send(first, offset)?;
+        for worker in &self.workers {
+            send(worker, Command::NtpOffset(ntp_offset()))?;
+        }
         for (number, title) in self.plan.titles.iter().enumerate() {
             let at = title.worker;
+            // Its answers are fetched as they come: a worker whose answers wait takes no more commands.
+            fetch_answers(&self.workers[at], at)?;
             let worker = &self.workers[at];
             let extent = budgets[at].take(u32::try_from(title.media.packets_per_pass()).unwrap_or(u32::MAX));
             if u64::from(extent.count) < title.media.packets_per_pass() {
@@ -146,7 +166,7 @@ impl Control {
             let stream = StreamSlot::new(title.stream.clone(), extent, Owner(number as u32 + 1));
             send(worker, Command::Stream(slot, Some(Box::new(stream))))?;
             for copy in 0..title.copies.len() {
-                let cursor = new_cursor(&self.config, title, copy, slot, self.base)?;
+                let cursor = new_cursor(&self.config, title, copy, slot, self.base);
                 send(worker, Command::Start(cursors[at], Box::new(cursor)))?;
                 cursors[at] += 1;
             }
@@ -184,10 +204,39 @@ impl Control {
                 }
                 self.figures[at] = *snapshot;
             }
-            Event::Refused(number, _) => bail!("transmit thread {at} refused copy {number}: this is a defect"),
-            Event::Stream(..) | Event::Ended(..) | Event::Frame(_) => {}
+            other => never_refused(at, &other)?,
         }
         Ok(())
+    }
+
+    /// Ends titles whose files were written into: their packets would no longer be a function of media and index.
+    fn watch_media(&mut self) {
+        let mut cursors = vec![0; self.workers.len()];
+        for (title, spoilt) in self.plan.titles.iter().zip(&mut self.spoilt) {
+            let first = cursors[title.worker];
+            cursors[title.worker] += title.copies.len() as u32;
+            if *spoilt || !title.media.is_changed() {
+                continue;
+            }
+            *spoilt = true;
+            self.stopping.extend((first..cursors[title.worker]).map(|number| (title.worker, number)));
+            error!(
+                "title \"{}\": {} was written into while it is sent: the title ends, for one packet must never be sent \
+                with two contents; rename new files over old ones, and restart",
+                title.name,
+                title.media.name()
+            );
+        }
+    }
+
+    /// Asks the workers to stop copies, as many as they take now.
+    fn stop_copies(&mut self) {
+        while let Some(&(at, number)) = self.stopping.front() {
+            if self.workers[at].commands.try_send(Command::Stop(number)).is_err() {
+                return;
+            }
+            self.stopping.pop_front();
+        }
     }
 
     fn ask_queries(&mut self) {
@@ -218,6 +267,18 @@ impl Control {
             counting.collect(&mut self.queriers, now())?;
         }
         Ok(())
+    }
+
+    /// Writes the status; what plays doesn't end because a disk is full.
+    fn keep_status(&mut self) {
+        match self.write_status() {
+            Ok(()) => self.status_lost = false,
+            Err(_) if self.status_lost => {}
+            Err(error) => {
+                self.status_lost = true;
+                warn!("{error:#}: it is tried again every second");
+            }
+        }
     }
 
     fn write_status(&self) -> anyhow::Result<()> {
@@ -306,9 +367,8 @@ impl Control {
     }
 }
 
-fn new_cursor(config: &Config, title: &TitlePlan, copy: usize, slot: u32, base: Time) -> anyhow::Result<Cursor> {
+fn new_cursor(config: &Config, title: &TitlePlan, copy: usize, slot: u32, base: Time) -> Cursor {
     let plan = &title.copies[copy];
-    let channel = u8::try_from(copy).context("a title has at most 256 copies")?;
     let cname = match &config.rtcp.cname {
         Some(cname) => cname.as_str().to_owned(),
         None => format!("sender@{}", plan.media.src().ip()),
@@ -317,10 +377,22 @@ fn new_cursor(config: &Config, title: &TitlePlan, copy: usize, slot: u32, base: 
         template: HeaderTemplate::new(&plan.reports),
         interval: config.rtcp.interval.duration(),
         cname: cname.into(),
-        indices: RtcpIndices::of_channel(channel),
+        indices: RtcpIndices::of_channel(copy as u32, title.copies.len() as u32),
     };
     let start = base.plus_nanos(title.stagger * copy as u64);
-    Ok(Cursor::new(slot, &title.stream, start, HeaderTemplate::new(&plan.media), Some(reports)))
+    Cursor::new(slot, &title.stream, start, HeaderTemplate::new(&plan.media), Some(reports))
+}
+
+/// Fetches a worker's answers while copies are started: there is no snapshot among them yet.
+fn fetch_answers(worker: &Worker, at: usize) -> anyhow::Result<()> {
+    worker.events.try_iter().try_for_each(|event| never_refused(at, &event))
+}
+
+fn never_refused(at: usize, event: &Event) -> anyhow::Result<()> {
+    match event {
+        Event::Refused(number, _) => bail!("transmit thread {at} refused copy {number}: this is a defect"),
+        _ => Ok(()),
+    }
 }
 
 fn send(worker: &Worker, command: Command) -> anyhow::Result<()> {
@@ -338,9 +410,9 @@ fn forward_signals() -> anyhow::Result<Receiver<i32>> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("signals can't be handled")?;
     let (sender, receiver) = bounded(1);
     let forward = move || {
-        for signal in signals.forever() {
-            if sender.try_send(signal).is_err() {
-                // Asked twice: the end takes too long for whoever asks.
+        for (asked, signal) in signals.forever().enumerate() {
+            if asked > 0 || sender.try_send(signal).is_err() {
+                // Asked twice: the start or the end takes too long for whoever asks. Or nobody listens any more.
                 std::process::exit(128 + signal);
             }
         }

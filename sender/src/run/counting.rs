@@ -52,7 +52,12 @@ impl Counting {
                 return Ok(None);
             }
         };
-        let settings = Settings { titles: plan.titles.len().max(1) as u32, ..Settings::default() };
+        let default = Settings::default();
+        let settings = Settings {
+            titles: plan.titles.len().max(1) as u32,
+            groups: plan.copies_of_all().max(default.groups),
+            ..default
+        };
         let xdp = Xdp::attach(&ready.interface.name, mode, &settings)?;
         let mut counting = Self {
             xdp,

@@ -1,6 +1,6 @@
 //! From what was found ready to what will run: streams with keys and SSRCs, and where each copy goes.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::HashSet, net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
 
@@ -49,8 +49,10 @@ impl Plan {
     pub(super) fn new(ready: &Ready) -> anyhow::Result<Self> {
         let workers = ready.config.network.queues.len();
         let titles = ready.config.titles.iter().zip(&ready.titles).enumerate();
+        let mut ssrcs = HashSet::new();
         let titles = titles.map(|(number, (title, opened))| {
-            plan_title(ready, title, opened, number % workers)
+            let stream = new_stream(&opened.media, opened.key.as_ref(), &mut ssrcs)?;
+            plan_title(ready, title, opened, stream, number % workers)
                 .with_context(|| format!("title \"{}\" can't be sent", title.name))
         });
         Ok(Self { titles: titles.collect::<anyhow::Result<_>>()? })
@@ -72,8 +74,13 @@ impl Plan {
     }
 }
 
-fn plan_title(ready: &Ready, title: &Title, opened: &ReadyTitle, worker: usize) -> anyhow::Result<TitlePlan> {
-    let stream = new_stream(&opened.media, opened.key.as_ref())?;
+fn plan_title(
+    ready: &Ready,
+    title: &Title,
+    opened: &ReadyTitle,
+    stream: Stream,
+    worker: usize,
+) -> anyhow::Result<TitlePlan> {
     let source = ready.source(title.is_ipv6()).context("there is no source address of the groups' family")?;
     let vlans = vlan_tags(&ready.config);
     let dscp = ready.config.network.dscp.get();
@@ -103,14 +110,25 @@ fn plan_title(ready: &Ready, title: &Title, opened: &ReadyTitle, worker: usize) 
 
 /// A stream under a new SSRC: with the key from a file, the SSRC alone keeps this run's keystream apart from earlier ones'.
 ///
+/// Titles may share a key file, so no two may have one SSRC (RFC 3711 §9.1): `taken` holds those drawn before.
+///
 /// Sequence numbers begin in the lower half, so that no receiver can be wrong about the first rollover (RFC 3711 §3.3.1).
-fn new_stream(media: &Arc<Loop>, key: Option<&KeyFile>) -> anyhow::Result<Stream> {
-    let mut random = [0; 10];
-    getrandom::fill(&mut random).context("the kernel gives no random numbers")?;
-    let [a, b, c, d, e, f, g, h, i, j] = random;
-    let first = PacketIndex::from_parts(0, u16::from_be_bytes([i, j]) & 0x7fff);
+fn new_stream(media: &Arc<Loop>, key: Option<&KeyFile>, taken: &mut HashSet<u32>) -> anyhow::Result<Stream> {
+    let ssrc = loop {
+        let ssrc = u32::from_be_bytes(random()?);
+        if taken.insert(ssrc) {
+            break ssrc;
+        }
+    };
+    let first = PacketIndex::from_parts(0, u16::from_be_bytes(random()?) & 0x7fff);
     let key = key.map(|file| (&file.master, file.mki));
-    Ok(Stream::new(media.clone(), u32::from_be_bytes([a, b, c, d]), first, u32::from_be_bytes([e, f, g, h]), key))
+    Ok(Stream::new(media.clone(), ssrc, first, u32::from_be_bytes(random()?), key))
+}
+
+fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).context("the kernel gives no random numbers")?;
+    Ok(bytes)
 }
 
 /// The configured tags as they go on the wire.

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     media::{DueHint, Ticks},
     packet::{HeaderTemplate, Place, SenderReport, Stream},
-    srtp::PacketIndex,
+    srtp::{MAX_RTCP_INDEX, PacketIndex},
 };
 
 /// A stream as the engine holds it: the pure function, and the frames its packets may stay in.
@@ -40,30 +40,34 @@ impl StreamSlot {
     }
 }
 
-/// The range of SRTCP indices that belongs to one channel: sender reports differ from copy to copy, so no two channels
-/// of a stream may ever use the same index (RFC 3711 §9.1).
+/// The SRTCP indices that belong to one channel: sender reports differ from copy to copy, so no two channels of a stream
+/// may ever use the same index (RFC 3711 §9.1).
 ///
-/// The channel is in the upper 8 of the 31 bits; 2²³ reports, 1.3 years at one in 5 s, fit into each range.
+/// Of `n` channels each takes every n-th of the 2³¹ indices: with 4 copies and a report in 5 s they last for 85 years,
+/// with 1024 for four months.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RtcpIndices {
     next: u32,
-    end: u32,
+    step: u32,
 }
 
 impl RtcpIndices {
-    const BITS: u32 = 23;
-
-    /// The range of a channel.
-    pub fn of_channel(channel: u8) -> Self {
-        let first = u32::from(channel) << Self::BITS;
-        Self { next: first, end: first + (1 << Self::BITS) }
+    /// The indices of channel `channel` of `channels`, a number that must stay the same as long as the stream's key does.
+    ///
+    /// # Panics
+    /// If there is no such channel.
+    pub fn of_channel(channel: u32, channels: u32) -> Self {
+        assert!(channel < channels && channels <= MAX_RTCP_INDEX, "channel {channel} of {channels}");
+        Self { next: channel, step: channels }
     }
 
-    /// The next index, or `None` when the range is used up: then no more reports are sent.
+    /// The next index, or `None` when they are used up: then no more reports are sent.
     pub fn take(&mut self) -> Option<u32> {
-        (self.next < self.end).then(|| {
-            self.next += 1;
-            self.next - 1
+        let index = self.next;
+        (index <= MAX_RTCP_INDEX).then(|| {
+            // Neither summand has more than 31 bits.
+            self.next += self.step;
+            index
         })
     }
 }
@@ -185,19 +189,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_channels_index_ranges_are_disjoint_and_stay_within_31_bits() {
-        let ranges: Vec<_> = (0..=255).map(RtcpIndices::of_channel).collect();
-        for pair in ranges.windows(2) {
-            assert_eq!(pair[0].end, pair[1].next);
+    fn no_index_belongs_to_two_channels() {
+        let channels = crate::config::MAX_COPIES;
+        let mut seen = std::collections::HashSet::new();
+        for channel in 0..channels {
+            let mut indices = RtcpIndices::of_channel(channel, channels);
+            assert!((0..20).all(|_| indices.take().is_some_and(|index| seen.insert(index))));
         }
-        assert_eq!(ranges[255].end, 1 << 31);
+        assert_eq!(seen.len(), 20 * channels as usize);
     }
 
     #[test]
-    fn a_used_up_range_gives_no_more_indices() {
-        let mut range = RtcpIndices { next: 9, end: 10 };
-        assert_eq!(range.take(), Some(9));
-        assert_eq!(range.take(), None);
-        assert_eq!(range.take(), None);
+    fn indices_end_with_their_31_bits() {
+        let mut indices = RtcpIndices { next: MAX_RTCP_INDEX - 1, step: 3 };
+        assert_eq!(indices.take(), Some(MAX_RTCP_INDEX - 1));
+        assert_eq!(indices.take(), None);
+        assert_eq!(indices.take(), None);
+        let mut one = RtcpIndices { next: MAX_RTCP_INDEX, step: MAX_RTCP_INDEX };
+        assert_eq!((one.take(), one.take()), (Some(MAX_RTCP_INDEX), None));
     }
 }

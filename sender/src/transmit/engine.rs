@@ -111,6 +111,8 @@ pub struct Engine<P> {
     wheel: Wheel,
     store: FrameStore,
     watchdog: Watchdog,
+    /// The last rebuild failed: there is no socket until one works.
+    broken: bool,
     batch: Box<[u32]>,
     counters: Counters,
     pacing: Pacing,
@@ -143,6 +145,7 @@ impl<P: Port> Engine<P> {
             wheel: Wheel::new(limits.cursors as usize * 2, now),
             store: FrameStore::new(frames, limits.scratch_frames),
             watchdog: Watchdog::new(now),
+            broken: false,
             batch: vec![0; limits.burst.max(1)].into_boxed_slice(),
             counters: Counters::default(),
             pacing: Pacing::default(),
@@ -435,15 +438,18 @@ impl<P: Port> Engine<P> {
 
     #[cold]
     fn rebuild(&mut self) {
-        match self.port.rebuild() {
-            Ok(()) => self.counters.rebuilds += 1,
-            Err(_) => self.counters.rebuilds_failed += 1,
+        self.broken = self.port.rebuild().is_err();
+        match self.broken {
+            false => self.counters.rebuilds += 1,
+            true => self.counters.rebuilds_failed += 1,
         }
         self.reap();
     }
 
     fn watch(&mut self, now: Time, reaped: usize) {
-        match self.watchdog.look(now, reaped > 0, self.port.outstanding() > 0) {
+        // A port without a socket has nothing outstanding, and yet it has to be tried again.
+        let waiting = self.port.outstanding() > 0 || self.broken;
+        match self.watchdog.look(now, reaped > 0, waiting) {
             Remedy::None => {}
             // This turn's submit has kicked already: here it is only counted.
             Remedy::Kick => self.counters.stalls += 1,

@@ -38,7 +38,7 @@ fn reports(channel: u8) -> Reports {
         template: template(6000 + u16::from(channel)),
         interval: Duration::from_secs(5),
         cname: "sender@test".into(),
-        indices: RtcpIndices::of_channel(channel),
+        indices: RtcpIndices::of_channel(channel.into(), 256),
     }
 }
 
@@ -234,6 +234,21 @@ fn a_ring_that_stands_still_is_rebuilt_and_sending_goes_on() {
     rig.engine.port_mut().hold(false);
     rig.engine.port_mut().complete(8);
     assert!(rig.run(START + Duration::from_secs(4)).len() > 8);
+}
+
+#[test]
+fn a_rebuild_that_fails_is_tried_until_it_works() {
+    let frames = media().packets_per_pass() as u32;
+    let mut rig = Rig::new(frames, 64, 8);
+    rig.engine.port_mut().hold(true);
+    rig.engine.port_mut().refuse_rebuilds(true);
+    rig.start(0, START, None);
+    rig.run(START + Duration::from_secs(9));
+    assert!(rig.counters().rebuilds_failed >= 3, "{}", rig.counters().rebuilds_failed);
+    rig.engine.port_mut().hold(false);
+    rig.engine.port_mut().refuse_rebuilds(false);
+    assert!(rig.run(START + Duration::from_secs(12)).len() > 8);
+    assert_eq!(rig.counters().rebuilds, 1);
 }
 
 #[test]

@@ -26,6 +26,10 @@ pub struct MemoryPort {
     tx: Producer<XdpDesc>,
     completion: Consumer<u64>,
     kernel: Kernel,
+    /// Rebuilds fail, as with an interface that is down.
+    refuse: bool,
+    /// There is no socket since a rebuild that failed.
+    closed: bool,
     stats: PortStats,
 }
 
@@ -67,6 +71,8 @@ impl MemoryPort {
                 record: false,
                 sent: Vec::new(),
             },
+            refuse: false,
+            closed: false,
             stats: PortStats { mode: PortMode::Memory, ..PortStats::default() },
         }
     }
@@ -75,6 +81,11 @@ impl MemoryPort {
     /// held before stays held).
     pub fn hold(&mut self, hold: bool) {
         self.kernel.hold = hold;
+    }
+
+    /// From now on rebuilds fail (`true`) and leave the port without a socket, or work again.
+    pub fn refuse_rebuilds(&mut self, refuse: bool) {
+        self.refuse = refuse;
     }
 
     /// From now on the bytes of every submitted packet are kept for [`MemoryPort::take_sent`].
@@ -141,7 +152,7 @@ impl Port for MemoryPort {
 
     #[inline]
     fn room(&mut self) -> usize {
-        let room = self.ring - self.outstanding;
+        let room = if self.closed { 0 } else { self.ring - self.outstanding };
         self.stats.ring_full += u64::from(room == 0);
         room
     }
@@ -193,6 +204,10 @@ impl Port for MemoryPort {
         self.stats.taken += self.kernel.run(&[]);
         self.stats.dropped += self.kernel.complete(usize::MAX) as u64;
         (self.kernel.hold, self.kernel.record) = (hold, record);
+        self.closed = self.refuse;
+        if self.refuse {
+            return Err(RebuildError { back_end: "memory", cause: "the test refuses it".into() });
+        }
         self.stats.rebuilds += 1;
         Ok(())
     }

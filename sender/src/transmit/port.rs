@@ -211,7 +211,7 @@ impl PortStats {
                 "zero-copy is bound but the driver refuses to send (EINVAL): some drivers (igb) send only while a native \
                  XDP program is attached: attach one, or set mode = \"copy\""
             }
-            (_, true) if self.kick_errors.net_down > 0 => "the interface is or was down: check carrier and `ip link`",
+            _ if self.kick_errors.net_down > 0 => "the interface is or was down: check carrier and `ip link`",
             (PortMode::ZeroCopy, true) => {
                 "the kernel takes nothing from the TX ring: link down, or a zero-copy driver without a native XDP \
                  program: check carrier, attach the program, or set mode = \"copy\""

@@ -153,10 +153,14 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
+        // Answers that nobody fetched would keep the thread from hearing its end.
+        self.events.try_iter().for_each(drop);
         // A dead or overloaded thread can't be told; the commands' end tells it too.
         let _ = self.commands.send_timeout(Command::Shutdown, Duration::from_secs(2));
         let (dead, _) = bounded(0);
         self.commands = dead;
+        // Ends when the thread lets go of its queue.
+        self.events.iter().for_each(drop);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -198,6 +202,8 @@ impl<P: Port> Loop<P> {
             let next = self.engine.turn(now);
             match next {
                 Some(next) => self.sleep(now, next),
+                // Nothing to do, but answers wait to be fetched: commands have to wait with them.
+                None if self.events.is_full() => self.sleep(now, now.plus_nanos(MAX_SLEEP)),
                 None => match self.commands.recv_timeout(IDLE) {
                     Ok(command) => {
                         if !self.obey(command) {
@@ -291,5 +297,32 @@ impl<P: Port> Loop<P> {
             self.sleep(at, at.plus_nanos(1_000_000));
             at = now();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::{super::memory_port::MemoryPort, *};
+
+    fn worker() -> Worker {
+        let limits = Limits { streams: 1, cursors: 1, scratch_frames: 8, burst: 8, max_lateness: 1_000_000_000 };
+        let settings = Settings { name: "test".into(), cpu: None, limits, coalesce: Duration::ZERO, seed: 1 };
+        Worker::spawn(settings, || Ok::<_, Infallible>(MemoryPort::new(16, 8))).expect("a thread")
+    }
+
+    #[test]
+    fn a_worker_loses_no_answer_that_is_not_fetched_and_still_ends() {
+        let worker = worker();
+        let mut asked = 0;
+        while worker.commands.send_timeout(Command::Stop(0), Duration::from_millis(50)).is_ok() {
+            asked += 1;
+        }
+        assert_eq!(asked, 2 * QUEUE, "as many as the answers' and the commands' queues hold");
+        let answers = worker.events.iter().take(asked).filter(|event| matches!(event, Event::Ended(0, None))).count();
+        assert_eq!(answers, asked);
+        while worker.commands.send_timeout(Command::Stop(0), Duration::from_millis(50)).is_ok() {}
+        drop(worker);
     }
 }

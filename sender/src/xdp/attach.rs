@@ -38,6 +38,8 @@ pub enum Mode {
 pub struct Settings {
     /// How many titles there may be; numbers run from 0.
     pub titles: u32,
+    /// How many groups there may be, over all titles.
+    pub groups: u32,
     /// How many receivers are remembered; the least recently heard is forgotten for a new one.
     pub receivers: u32,
     /// How many clients' distances are remembered.
@@ -52,7 +54,15 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { titles: 1024, receivers: 131_072, distances: 65_536, events: 1 << 20, absorb: false, front_door: None }
+        Self {
+            titles: 1024,
+            groups: 4096,
+            receivers: 131_072,
+            distances: 65_536,
+            events: 1 << 20,
+            absorb: false,
+            front_door: None,
+        }
     }
 }
 
@@ -121,6 +131,7 @@ impl Xdp {
         let mut loader = EbpfLoader::new();
         loader
             .verifier_log_level(VerifierLogLevel::STATS)
+            .map_max_entries(maps::GROUPS, settings.groups)
             .map_max_entries(maps::RECEIVERS, settings.receivers)
             .map_max_entries(maps::EXPECTED, settings.receivers)
             .map_max_entries(maps::DISTANCES, settings.distances)
