@@ -58,7 +58,7 @@ pub(super) struct Traffic {
     /// The kinds in the order they are sent, over and over.
     turns: Vec<usize>,
     turn: usize,
-    rounds: [usize; KINDS.len()],
+    enemies: usize,
     sent: u64,
 }
 
@@ -89,7 +89,7 @@ impl Traffic {
         }
         let turns = turns(&options.mix.0);
         let clients = std::array::from_fn(|_| clients.clone());
-        Ok(Self { clients, templates, kinds, turns, turn: 0, rounds: [0; KINDS.len()], sent: 0 })
+        Ok(Self { clients, templates, kinds, turns, turn: 0, enemies: 0, sent: 0 })
     }
 
     /// Writes the next packet, and says how long it is.
@@ -97,13 +97,19 @@ impl Traffic {
         let kind = self.turns[self.turn];
         self.turn = if self.turn + 1 == self.turns.len() { 0 } else { self.turn + 1 };
         let mine = self.kinds[kind].clone();
-        let round = &mut self.rounds[kind];
-        let at = mine.start + *round;
-        *round = if *round + 1 == mine.len() { 0 } else { *round + 1 };
-        let template = &mut self.templates[at];
+        let client = self.clients[kind].next();
+        let choice = match KINDS[kind] {
+            "hostile" => {
+                self.enemies += 1;
+                self.enemies
+            }
+            // A client watches one title.
+            _ => client.number as usize,
+        };
+        let template = &mut self.templates[mine.start + choice % mine.len()];
         template.sent += 1;
         self.sent += 1;
-        template.write(&self.clients[kind].next(), out)
+        template.write(&client, out)
     }
 
     /// How many packets were written.
@@ -216,6 +222,7 @@ fn fold(sum: u32) -> u16 {
 }
 
 struct Client {
+    number: u64,
     address: u32,
     port: u16,
     ssrc: u32,
@@ -256,7 +263,7 @@ impl Clients {
         let ssrc = (number as u32).wrapping_mul(0x9e37_79b1) ^ 0x5eed;
         for range in &self.from {
             if index < range.size() {
-                return Client { address: range.address(index), port, ssrc };
+                return Client { number, address: range.address(index), port, ssrc };
             }
             index -= range.size();
         }
