@@ -50,6 +50,33 @@ pub fn look_up(ctx: XdpContext) -> u32 {
     xdp_action::XDP_PASS
 }
 
+/// As [`look_up`], among many: an address that isn't there is put in, so that a first round fills the map. It writes to the
+/// value it finds, as counting a report must.
+#[xdp]
+pub fn look_up_or_insert(ctx: XdpContext) -> u32 {
+    let data = ctx.data();
+    if data + 38 > ctx.data_end() {
+        return xdp_action::XDP_ABORTED;
+    }
+    // SAFETY: within the frame, by the check above.
+    let address = unsafe { ((data + 26) as *const [u8; 4]).read() };
+    // SAFETY: as above.
+    let port = u16::from_be_bytes(unsafe { ((data + 34) as *const [u8; 2]).read() });
+    let key = ReceiverKey::new(TitleId(0), Address::v4(address), port);
+    match LRU.get_ptr_mut(&key) {
+        // SAFETY: a value of the map, alive until this run ends.
+        Some(receiver) => unsafe { (*receiver).reports += 1 },
+        None => {
+            let _ = LRU.insert(&key, &Receiver::default(), 0);
+        }
+    }
+    if let Some(counts) = COUNTS.get_ptr_mut(0) {
+        // SAFETY: this CPU's own value.
+        unsafe { (*counts).counts[1] += 1 };
+    }
+    xdp_action::XDP_PASS
+}
+
 /// Gives the frame another source address out of 2^20, in an order without a pattern, and goes on to the program measured.
 /// The next is made of the last (a linear congruence of full period), so repeated runs on one frame visit all of them.
 #[xdp]

@@ -5,6 +5,7 @@ mod bench;
 mod build;
 mod demo;
 mod lab;
+mod load;
 mod place;
 mod privilege;
 mod setup;
@@ -60,6 +61,10 @@ enum Command {
     VmTest(vm::Args),
     /// Measure: one table, each figure beside its yardstick of the same run
     Bench(bench::Arguments),
+    /// Send what an audience of millions sends, and its enemies, and compare with what XDP counts
+    ///
+    /// Without --interface: on a veth pair of its own. With it: against a real box, see deploy/LOAD.md.
+    Load(load::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -72,6 +77,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::main(&place, &arguments),
         Command::VmTest(arguments) => vm::main(&place, &arguments),
         Command::Bench(arguments) => bench::main(&place, &arguments),
+        Command::Load(arguments) => load::main(&place, &arguments),
     };
     match outcome {
         Ok(code) => code,
