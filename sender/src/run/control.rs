@@ -28,8 +28,8 @@ use crate::{
     packet::{HeaderTemplate, VlanTag},
     querier::{Policy, Querier, QueryFrame},
     transmit::{
-        Command, Cursor, Event, FrameBudget, Owner, Reports, RtcpIndices, Snapshot, StreamSlot, Time, Worker, now,
-        ntp_from_nanos,
+        Command, Cursor, Event, FrameBudget, Owner, PortMode, Reports, RtcpIndices, Snapshot, StreamSlot, Time, Worker,
+        now, ntp_from_nanos,
     },
 };
 
@@ -81,11 +81,7 @@ impl Control {
         let workers = workers.collect::<anyhow::Result<Vec<Worker>>>()?;
         let query_sources = query_sources(&ready);
         let start = now();
-        let policy = match ready.config.network.querier {
-            config::Querier::Off => Policy::Off,
-            config::Querier::Auto => Policy::Auto,
-            config::Querier::On => Policy::On,
-        };
+        let policy = querier_policy(&ready.config, &workers, counting.is_some());
         let mut control = Self {
             figures: workers.iter().map(|_| Snapshot::default()).collect(),
             queriers: query_sources.iter().map(|&source| Querier::new(policy, source, start)).collect(),
@@ -398,6 +394,23 @@ fn never_refused(at: usize, event: &Event) -> anyhow::Result<()> {
 fn send(worker: &Worker, command: Command) -> anyhow::Result<()> {
     let sent = worker.commands.send_timeout(command, ANSWER);
     sent.map_err(|error| anyhow::anyhow!("a transmit thread takes no commands: {error}"))
+}
+
+/// The configured policy, as far as what was set up allows it.
+fn querier_policy(config: &Config, workers: &[Worker], can_hear: bool) -> Policy {
+    let wanted = match config.network.querier {
+        config::Querier::Off => Policy::Off,
+        config::Querier::Auto => Policy::Auto,
+        config::Querier::On => Policy::On,
+    };
+    // Queries leave by the first queue, as whole frames: plain sockets send UDP only.
+    let can_ask = workers.first().is_some_and(|worker| worker.mode != PortMode::Socket);
+    let policy = wanted.within(can_ask, can_hear);
+    if policy != wanted {
+        let why = if can_ask { "xdp = \"off\" hears no other querier" } else { "plain sockets can't send queries" };
+        warn!("this box is no IGMP and MLD querier: {why}; a switch that snoops needs another");
+    }
+    policy
 }
 
 /// Where queries come from: IPv4 from the interface's address, MLD from its link-local one (RFC 3810 §5.1.14).
