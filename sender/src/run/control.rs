@@ -4,6 +4,7 @@
 use std::{
     collections::VecDeque,
     net::IpAddr,
+    path::Path,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -20,7 +21,7 @@ use super::{
     counting::Counting,
     plan::{Plan, TitlePlan, vlan_tags},
     ports,
-    status::{CopyStatus, QueueStatus, Status, TitleStatus, write_atomically},
+    status::{CopyStatus, QueueStatus, Status, TitleStatus, try_to_write, write_atomically},
 };
 use crate::{
     check::Ready,
@@ -73,6 +74,10 @@ impl Control {
     /// # Errors
     /// What could not be had. What was set up before is taken down again.
     pub(super) fn start(plan: Plan, ready: Ready, options: RunOptions) -> anyhow::Result<Self> {
+        if let Some(path) = &options.status {
+            // A path that can't be written to is a mistake to be told before anything is sent.
+            try_to_write(path).with_context(|| unwritable(path))?;
+        }
         let signals = forward_signals()?;
         let queues = ready.config.network.queues.len();
         let counting = Counting::start(&ready, &plan)?;
@@ -99,8 +104,6 @@ impl Control {
             workers,
             counting,
         };
-        // A path that can't be written to is a mistake to be told before anything is sent.
-        control.write_status()?;
         control.start_copies()?;
         Ok(control)
     }
@@ -279,8 +282,7 @@ impl Control {
 
     fn write_status(&self) -> anyhow::Result<()> {
         let Some(path) = &self.options.status else { return Ok(()) };
-        write_atomically(path, &self.status())
-            .with_context(|| format!("the status can't be written to {}", path.display()))
+        write_atomically(path, &self.status()).with_context(|| unwritable(path))
     }
 
     fn status(&self) -> Status {
@@ -417,6 +419,10 @@ fn querier_policy(config: &Config, workers: &[Worker], can_hear: bool) -> Policy
 fn query_sources(ready: &Ready) -> Vec<IpAddr> {
     let v4 = ready.source_v4.map(IpAddr::V4);
     v4.into_iter().chain(ready.interface.link_local.map(IpAddr::V6)).collect()
+}
+
+fn unwritable(path: &Path) -> String {
+    format!("the status can't be written to {}", path.display())
 }
 
 fn forward_signals() -> anyhow::Result<Receiver<i32>> {
