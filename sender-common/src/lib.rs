@@ -1,8 +1,8 @@
 //! What the kernel and user space must agree on: map keys and values, event records, and the one parser
 //! (Ethernet … IGMP, MLD, RTCP) that the XDP program, user space and the fuzz targets all use.
 //!
-//! [`inspect`](inspect::inspect) takes a packet and a [`Sink`](inspect::Sink) and says what the packet was: exactly one
-//! outcome [`Reason`](reason::Reason), and what it means for us, told to the sink. The kernel's sink keeps the maps; a
+//! [`inspect`](inspect::inspect) takes a packet and a [`Sink`] and says what the packet was: exactly one
+//! outcome [`Reason`], and what it means for us, told to the sink. The kernel's sink keeps the maps; a
 //! test's sink keeps a list. No `std`, no allocation, no I/O, no clock.
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(not(feature = "user"), forbid(unsafe_code))]

@@ -139,7 +139,7 @@ fn least(first: u8, kind: u8) -> usize {
     }
 }
 
-/// What a walk through a compound has found: an error, or a set of [`BYE`], [`BYE_OTHER`] and [`UNKNOWN`]. One number, so that
+/// What a walk through a compound has found: an error, or a set of `BYE`, `BYE_OTHER` and `UNKNOWN`. One number, so that
 /// it can be the answer of a BPF function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Walked(pub u32);
