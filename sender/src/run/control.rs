@@ -42,6 +42,8 @@ const FIGURES: Duration = Duration::from_secs(1);
 const LEAD: Duration = Duration::from_millis(200);
 /// How long a worker may take to answer.
 const ANSWER: Duration = Duration::from_secs(2);
+/// The number of no copy.
+const NO_COPY: u32 = u32::MAX;
 /// Seconds from 1900, where NTP counts from, to 1970 (RFC 868).
 const NTP_TO_UNIX: u64 = 2_208_988_800;
 
@@ -348,17 +350,19 @@ impl Control {
         for at in 0..self.workers.len() {
             let room = Snapshot::with_room_for(self.plan.copies_of_all());
             let worker = &self.workers[at];
-            if send(worker, Command::Silence).and_then(|()| send(worker, Command::Snapshot(Box::new(room)))).is_err() {
+            // The answer about a copy that isn't there says that everything before it was answered.
+            let mut asked = [Command::Silence, Command::Snapshot(Box::new(room)), Command::Stop(NO_COPY)].into_iter();
+            if asked.any(|command| send(worker, command).is_err()) {
                 warn!("transmit thread {at} does not answer: its last figures are missing");
                 continue;
             }
             let until = Instant::now() + ANSWER;
             while let Ok(event) = self.workers[at].events.recv_deadline(until) {
-                if let Event::Snapshot(last) = event {
-                    self.figures[at] = *last;
-                    if self.workers[at].commands.is_empty() {
-                        break;
-                    }
+                match event {
+                    // One that was asked for before may come first.
+                    Event::Snapshot(last) => self.figures[at] = *last,
+                    Event::Ended(NO_COPY, _) => break,
+                    _ => {}
                 }
             }
         }
