@@ -38,6 +38,18 @@ pub enum Policy {
     On,
 }
 
+impl Policy {
+    /// What is left of the policy where queries can't be sent, or those of others can't be heard: a box that is mute is no
+    /// querier, and one that is deaf must not take itself for the only one unless it was told to.
+    pub fn within(self, can_ask: bool, can_hear: bool) -> Self {
+        match self {
+            _ if !can_ask => Self::Off,
+            Self::Auto if !can_hear => Self::Off,
+            policy => policy,
+        }
+    }
+}
+
 /// A query to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Query {
@@ -203,6 +215,13 @@ mod tests {
         querier.left(group, at(1));
         let times: Vec<u64> = (1..10).filter(|&second| querier.poll(at(second)) == Some(Query::Group(group))).collect();
         assert_eq!(times, [1, 2]);
+    }
+
+    #[test]
+    fn a_mute_box_is_no_querier_and_a_deaf_one_only_if_told_to() {
+        assert_eq!([Policy::On, Policy::Auto].map(|policy| policy.within(true, true)), [Policy::On, Policy::Auto]);
+        assert_eq!([Policy::On, Policy::Auto].map(|policy| policy.within(false, true)), [Policy::Off; 2]);
+        assert_eq!([Policy::On, Policy::Auto].map(|policy| policy.within(true, false)), [Policy::On, Policy::Off]);
     }
 
     #[test]

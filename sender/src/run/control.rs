@@ -4,6 +4,7 @@
 use std::{
     collections::VecDeque,
     net::IpAddr,
+    path::Path,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -20,7 +21,7 @@ use super::{
     counting::Counting,
     plan::{Plan, TitlePlan, vlan_tags},
     ports,
-    status::{CopyStatus, QueueStatus, Status, TitleStatus, write_atomically},
+    status::{CopyStatus, QueueStatus, Status, TitleStatus, try_to_write, write_atomically},
 };
 use crate::{
     check::Ready,
@@ -28,8 +29,8 @@ use crate::{
     packet::{HeaderTemplate, VlanTag},
     querier::{Policy, Querier, QueryFrame},
     transmit::{
-        Command, Cursor, Event, FrameBudget, Owner, Reports, RtcpIndices, Snapshot, StreamSlot, Time, Worker, now,
-        ntp_from_nanos,
+        Command, Cursor, Event, FrameBudget, Owner, PortMode, Reports, RtcpIndices, Snapshot, StreamSlot, Time, Worker,
+        now, ntp_from_nanos,
     },
 };
 
@@ -41,6 +42,8 @@ const FIGURES: Duration = Duration::from_secs(1);
 const LEAD: Duration = Duration::from_millis(200);
 /// How long a worker may take to answer.
 const ANSWER: Duration = Duration::from_secs(2);
+/// The number of no copy.
+const NO_COPY: u32 = u32::MAX;
 /// Seconds from 1900, where NTP counts from, to 1970 (RFC 868).
 const NTP_TO_UNIX: u64 = 2_208_988_800;
 
@@ -73,6 +76,10 @@ impl Control {
     /// # Errors
     /// What could not be had. What was set up before is taken down again.
     pub(super) fn start(plan: Plan, ready: Ready, options: RunOptions) -> anyhow::Result<Self> {
+        if let Some(path) = &options.status {
+            // A path that can't be written to is a mistake to be told before anything is sent.
+            try_to_write(path).with_context(|| unwritable(path))?;
+        }
         let signals = forward_signals()?;
         let queues = ready.config.network.queues.len();
         let counting = Counting::start(&ready, &plan)?;
@@ -81,11 +88,7 @@ impl Control {
         let workers = workers.collect::<anyhow::Result<Vec<Worker>>>()?;
         let query_sources = query_sources(&ready);
         let start = now();
-        let policy = match ready.config.network.querier {
-            config::Querier::Off => Policy::Off,
-            config::Querier::Auto => Policy::Auto,
-            config::Querier::On => Policy::On,
-        };
+        let policy = querier_policy(&ready.config, &workers, counting.is_some());
         let mut control = Self {
             figures: workers.iter().map(|_| Snapshot::default()).collect(),
             queriers: query_sources.iter().map(|&source| Querier::new(policy, source, start)).collect(),
@@ -103,8 +106,6 @@ impl Control {
             workers,
             counting,
         };
-        // A path that can't be written to is a mistake to be told before anything is sent.
-        control.write_status()?;
         control.start_copies()?;
         Ok(control)
     }
@@ -283,8 +284,7 @@ impl Control {
 
     fn write_status(&self) -> anyhow::Result<()> {
         let Some(path) = &self.options.status else { return Ok(()) };
-        write_atomically(path, &self.status())
-            .with_context(|| format!("the status can't be written to {}", path.display()))
+        write_atomically(path, &self.status()).with_context(|| unwritable(path))
     }
 
     fn status(&self) -> Status {
@@ -350,17 +350,19 @@ impl Control {
         for at in 0..self.workers.len() {
             let room = Snapshot::with_room_for(self.plan.copies_of_all());
             let worker = &self.workers[at];
-            if send(worker, Command::Silence).and_then(|()| send(worker, Command::Snapshot(Box::new(room)))).is_err() {
+            // The answer about a copy that isn't there says that everything before it was answered.
+            let mut asked = [Command::Silence, Command::Snapshot(Box::new(room)), Command::Stop(NO_COPY)].into_iter();
+            if asked.any(|command| send(worker, command).is_err()) {
                 warn!("transmit thread {at} does not answer: its last figures are missing");
                 continue;
             }
             let until = Instant::now() + ANSWER;
             while let Ok(event) = self.workers[at].events.recv_deadline(until) {
-                if let Event::Snapshot(last) = event {
-                    self.figures[at] = *last;
-                    if self.workers[at].commands.is_empty() {
-                        break;
-                    }
+                match event {
+                    // One that was asked for before may come first.
+                    Event::Snapshot(last) => self.figures[at] = *last,
+                    Event::Ended(NO_COPY, _) => break,
+                    _ => {}
                 }
             }
         }
@@ -400,10 +402,31 @@ fn send(worker: &Worker, command: Command) -> anyhow::Result<()> {
     sent.map_err(|error| anyhow::anyhow!("a transmit thread takes no commands: {error}"))
 }
 
+/// The configured policy, as far as what was set up allows it.
+fn querier_policy(config: &Config, workers: &[Worker], can_hear: bool) -> Policy {
+    let wanted = match config.network.querier {
+        config::Querier::Off => Policy::Off,
+        config::Querier::Auto => Policy::Auto,
+        config::Querier::On => Policy::On,
+    };
+    // Queries leave by the first queue, as whole frames: plain sockets send UDP only.
+    let can_ask = workers.first().is_some_and(|worker| worker.mode != PortMode::Socket);
+    let policy = wanted.within(can_ask, can_hear);
+    if policy != wanted {
+        let why = if can_ask { "xdp = \"off\" hears no other querier" } else { "plain sockets can't send queries" };
+        warn!("this box is no IGMP and MLD querier: {why}; a switch that snoops needs another");
+    }
+    policy
+}
+
 /// Where queries come from: IPv4 from the interface's address, MLD from its link-local one (RFC 3810 §5.1.14).
 fn query_sources(ready: &Ready) -> Vec<IpAddr> {
     let v4 = ready.source_v4.map(IpAddr::V4);
     v4.into_iter().chain(ready.interface.link_local.map(IpAddr::V6)).collect()
+}
+
+fn unwritable(path: &Path) -> String {
+    format!("the status can't be written to {}", path.display())
 }
 
 fn forward_signals() -> anyhow::Result<Receiver<i32>> {

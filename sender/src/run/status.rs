@@ -150,8 +150,21 @@ fn port_counters(port: &PortStats) -> BTreeMap<&'static str, u64> {
 /// # Errors
 /// When the folder can't be written to.
 pub fn write_atomically<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
-    let mut beside = PathBuf::from(path);
-    beside.as_mut_os_string().push(".new");
+    let beside = beside(path);
     fs::write(&beside, serde_json::to_vec_pretty(value)?)?;
     fs::rename(&beside, path)
+}
+
+/// Finds out whether [`write_atomically`] can write to `path`; leaves nothing there.
+pub(super) fn try_to_write(path: &Path) -> io::Result<()> {
+    let beside = beside(path);
+    fs::write(&beside, "")?;
+    fs::remove_file(&beside)
+}
+
+/// Where a file is written before it takes its name.
+fn beside(path: &Path) -> PathBuf {
+    let mut beside = PathBuf::from(path);
+    beside.as_mut_os_string().push(".new");
+    beside
 }
