@@ -10,6 +10,7 @@ pub mod memory_port;
 pub mod port;
 pub mod socket_port;
 
+mod counters;
 mod cursor;
 mod engine;
 #[cfg(test)]
@@ -23,8 +24,9 @@ mod watchdog;
 mod wheel;
 mod worker;
 
+pub use counters::Counters;
 pub use cursor::{Cursor, Reports, RtcpIndices, StreamSlot};
-pub use engine::{Counters, Engine, Limits, ntp_from_nanos};
+pub use engine::{Engine, Limits, ntp_from_nanos};
 pub use pacing::Pacing;
 pub use port::{Desc, FRAME_SIZE, KickErrors, Port, PortMode, PortStats};
 pub use snapshot::{CopyFigures, Snapshot};
