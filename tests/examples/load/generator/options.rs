@@ -52,7 +52,7 @@ pub(crate) struct Options {
     /// Groups of the box's titles
     #[arg(long, value_name = "GROUP", value_delimiter = ',', default_value = "239.192.0.1")]
     pub(crate) group: Vec<Ipv4Addr>,
-    /// The front door's TCP port
+    /// The front door's TCP port; 0: the box has none, and SYNs go to port 554 for nothing
     #[arg(long, value_name = "PORT", default_value = "554")]
     pub(crate) front_door: u16,
     /// The status file of the box (`sender run --status FILE`), to compare with

@@ -71,12 +71,13 @@ impl Traffic {
             let record = Record { kind, group: (*group).into(), sources: vec![], auxiliary: 0 };
             to(Ipv4Addr::new(224, 0, 0, 22)).igmp(&membership_report(true, &[record]))
         };
+        let door = if options.front_door == 0 { 554 } else { options.front_door };
         let report = |port: &u16| to(target.address).udp(0, *port, &receiver_report(0, 1, 2, 5));
         let packets: [Vec<(Own, Vec<u8>)>; KINDS.len()] = [
             options.feedback.iter().map(|port| (Own::Report, report(port))).collect(),
             options.group.iter().map(|group| (Own::Address, record(4, group))).collect(),
             options.group.iter().map(|group| (Own::Address, record(3, group))).collect(),
-            vec![(Own::Segment, to(target.address).tcp(0, options.front_door, 2))],
+            vec![(Own::Segment, to(target.address).tcp(0, door, 2))],
             hostile::packets(target.address, options.feedback[0], options.group[0]),
         ];
         let (mut templates, mut kinds) = (vec![], std::array::from_fn(|_| 0..0));
