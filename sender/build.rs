@@ -10,8 +10,8 @@ use std::{
     process::Command,
 };
 
-/// The objects: the product's program, and the yardsticks that the benchmark measures beside it.
-const OBJECTS: [&str; 2] = ["sender", "yardstick"];
+/// The objects: the product's program, the yardsticks that the benchmark measures beside it, the load generator's program.
+const OBJECTS: [&str; 3] = ["sender", "yardstick", "flood"];
 const TARGET: &str = "bpfel-unknown-none";
 
 fn main() {

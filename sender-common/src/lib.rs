@@ -14,6 +14,7 @@ extern crate alloc;
 #[cfg(any(test, feature = "craft"))]
 pub mod craft;
 pub mod event;
+pub mod flood;
 pub mod inspect;
 pub mod layout;
 pub mod membership;

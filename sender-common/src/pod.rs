@@ -3,6 +3,7 @@
 
 use crate::{
     event::Event,
+    flood::Plan,
     layout::{
         Address, Counters, Distance, Expected, GroupState, Querier, Receiver, ReceiverKey, Settings, TitleEntry,
         TitleStats, Tokens,
@@ -22,5 +23,5 @@ macro_rules! pod {
 
 pod! {
     Address 16, TitleEntry 4, Counters 1040, Settings 16, ReceiverKey 24, Receiver 56, Expected 8,
-    TitleStats 160, GroupState 40, Distance 16, Querier 40, Tokens 16, Event 56,
+    TitleStats 160, GroupState 40, Distance 16, Querier 40, Tokens 16, Event 56, Plan 24,
 }

@@ -24,5 +24,9 @@ pub use sender_common::{
 #[doc(hidden)]
 pub static YARDSTICK: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/yardstick"));
 
+/// The load generator's object. Empty if the build had no BPF toolchain.
+#[doc(hidden)]
+pub static FLOOD: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/flood"));
+
 /// The XDP program's object. Empty if the build had no BPF toolchain.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sender"));

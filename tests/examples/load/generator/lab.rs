@@ -52,7 +52,7 @@ impl Lab {
         let settings = Settings {
             // Room to spare: the kernel's free lists keep a part of the entries for each CPU.
             receivers: (options.clients + options.clients / 4).max(4096) as u32,
-            front_door: Some(options.front_door),
+            front_door: Some(options.front_door).filter(|port| *port != 0),
             ..Settings::default()
         };
         let xdp = {

@@ -7,6 +7,7 @@
 mod account;
 mod hostile;
 mod lab;
+mod live;
 mod options;
 mod pace;
 mod target;
@@ -29,6 +30,7 @@ use sender::{
 
 use account::Account;
 use lab::Lab;
+use live::Live;
 use pace::Pace;
 use target::{Counter, Target};
 use traffic::Traffic;
@@ -61,7 +63,9 @@ fn send(options: &Options, target: &Target, counter: Counter<'_>) -> Result<Outc
     let facts = Interface::read(&target.interface)?;
     let mut traffic = Traffic::new(options, target, facts.mac)?;
     let mut out = Out::open(&target.interface, options.queue)?;
-    println!("{}; {} clients, {}", out.socket, options.clients, options.mix);
+    let mut live = if options.live { Some(Live::open(facts.index)?) } else { None };
+    let way = if options.live { "live frames".to_owned() } else { out.socket.to_string() };
+    println!("{way}; {} clients, {}", options.clients, options.mix);
     let mut account = Account::begin(counter, &target.interface)?;
 
     let start = Instant::now();
@@ -74,8 +78,11 @@ fn send(options: &Options, target: &Target, counter: Counter<'_>) -> Result<Outc
         if left == 0 {
             break;
         }
-        let sent = out.send(&mut traffic, due.min(left).min(BATCH as u64) as usize);
-        pace.sent(sent as u64);
+        let sent = match &mut live {
+            Some(live) => live.send(&mut traffic, left)?,
+            None => out.send(&mut traffic, due.min(left).min(BATCH as u64) as usize) as u64,
+        };
+        pace.sent(sent);
         if now >= next_line {
             next_line += Duration::from_secs(1);
             account.line(now, traffic.sent(), out.failures.total())?;

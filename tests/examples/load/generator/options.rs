@@ -25,6 +25,10 @@ pub(crate) struct Options {
     /// Several rates one after the other, each for an equal part of the time: 100k,200k,max
     #[arg(long, value_name = "RATE", value_delimiter = ',', value_parser = rate, conflicts_with = "rate")]
     pub(crate) steps: Vec<u64>,
+    /// As fast as it goes, by the kernel itself (BPF_PROG_TEST_RUN with live frames): several times faster. Long runs of one
+    /// kind of packet; as many clients as a power of two, with the first addresses of the first network
+    #[arg(long, conflicts_with_all = ["rate", "steps", "queue"])]
+    pub(crate) live: bool,
     /// For how many seconds; more than 60 only with --really
     #[arg(long, value_name = "SECONDS", default_value = "10")]
     pub(crate) time: f64,
@@ -52,7 +56,7 @@ pub(crate) struct Options {
     /// Groups of the box's titles
     #[arg(long, value_name = "GROUP", value_delimiter = ',', default_value = "239.192.0.1")]
     pub(crate) group: Vec<Ipv4Addr>,
-    /// The front door's TCP port
+    /// The front door's TCP port; 0: the box has none, and SYNs go to port 554 for nothing
     #[arg(long, value_name = "PORT", default_value = "554")]
     pub(crate) front_door: u16,
     /// The status file of the box (`sender run --status FILE`), to compare with
@@ -72,12 +76,22 @@ impl Options {
         // From port 20000 on.
         let most = addresses * 40_000;
         ensure!(self.clients <= most, "--from has room for {most} clients only, not {}", self.clients);
+        if self.live {
+            ensure!(self.clients.is_power_of_two(), "--clients: a power of two with --live, such as 1048576");
+            ensure!(
+                self.clients <= self.from[0].size(),
+                "--from: with --live, the first network must have room for all"
+            );
+        }
         ensure!(self.group.iter().all(Ipv4Addr::is_multicast), "--group: groups are 224.0.0.0/4");
         ensure!(self.mix.0.iter().any(|parts| *parts > 0), "--mix: some part must not be 0");
         Ok(())
     }
 
     pub(super) fn rates(&self) -> Vec<u64> {
+        if self.live {
+            return vec![u64::MAX];
+        }
         if self.steps.is_empty() { vec![self.rate] } else { self.steps.clone() }
     }
 

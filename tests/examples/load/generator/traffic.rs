@@ -7,6 +7,7 @@ use sender::xdp::{Reason, TitleEntry, TitleId};
 use sender_common::{
     Address, Change, Hops, Meaning, Report, Sink,
     craft::{Craft, Record, membership_report, receiver_report},
+    flood::{Plan, own},
     inspect,
     membership::Query,
 };
@@ -29,14 +30,15 @@ const FIRST_PORT: u64 = 20_000;
 
 /// What of a template is each client's own, beside its address.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
 pub(super) enum Own {
     /// Nothing, not even the address.
-    Nothing,
-    Address,
+    Nothing = own::NOTHING,
+    Address = own::ADDRESS,
     /// The port and the SSRC of an RTCP compound.
-    Report,
+    Report = own::REPORT,
     /// The port of a TCP segment.
-    Segment,
+    Segment = own::SEGMENT,
 }
 
 /// A packet of address 0.0.0.0 and port 0, to be filled in.
@@ -71,12 +73,13 @@ impl Traffic {
             let record = Record { kind, group: (*group).into(), sources: vec![], auxiliary: 0 };
             to(Ipv4Addr::new(224, 0, 0, 22)).igmp(&membership_report(true, &[record]))
         };
+        let door = if options.front_door == 0 { 554 } else { options.front_door };
         let report = |port: &u16| to(target.address).udp(0, *port, &receiver_report(0, 1, 2, 5));
         let packets: [Vec<(Own, Vec<u8>)>; KINDS.len()] = [
             options.feedback.iter().map(|port| (Own::Report, report(port))).collect(),
             options.group.iter().map(|group| (Own::Address, record(4, group))).collect(),
             options.group.iter().map(|group| (Own::Address, record(3, group))).collect(),
-            vec![(Own::Segment, to(target.address).tcp(0, options.front_door, 2))],
+            vec![(Own::Segment, to(target.address).tcp(0, door, 2))],
             hostile::packets(target.address, options.feedback[0], options.group[0]),
         ];
         let (mut templates, mut kinds) = (vec![], std::array::from_fn(|_| 0..0));
@@ -110,6 +113,21 @@ impl Traffic {
         template.sent += 1;
         self.sent += 1;
         template.write(&client, out)
+    }
+
+    /// The template whose turn it is, to be sent `count` times by the BPF program.
+    pub(super) fn run_of(&mut self, count: u64) -> (&[u8], Plan) {
+        let kind = self.turns[self.turn];
+        self.turn = (self.turn + 1) % self.turns.len();
+        self.enemies += 1;
+        let mine = self.kinds[kind].clone();
+        let template = &mut self.templates[mine.start + self.enemies % mine.len()];
+        template.sent += count;
+        self.sent += count;
+        let clients = &self.clients[kind];
+        let first = clients.from[0].address(0);
+        let plan = Plan { state: 0, mask: clients.mask, first, port: FIRST_PORT as u16, own: template.own as u16 };
+        (&template.frame, plan)
     }
 
     /// How many packets were written.
@@ -248,8 +266,7 @@ impl Clients {
     #[inline]
     fn next(&mut self) -> Client {
         loop {
-            // A linear congruence modulo a power of two, of full period.
-            self.state = self.state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223) & self.mask;
+            self.state = Plan::after(self.state) & self.mask;
             if self.state < self.count {
                 return self.client(self.state);
             }
