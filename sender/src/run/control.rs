@@ -38,6 +38,8 @@ use crate::{
 const ROUND: Duration = Duration::from_millis(100);
 /// Between two collections of figures.
 const FIGURES: Duration = Duration::from_secs(1);
+/// What the workers may take longer for each copy.
+const LEAD_PER_COPY: Duration = Duration::from_micros(20);
 /// From the set-up's end to the first packet: every worker has its commands by then.
 const LEAD: Duration = Duration::from_millis(200);
 /// How long a worker may take to answer.
@@ -71,7 +73,7 @@ pub(super) struct Control {
 }
 
 impl Control {
-    /// Sets everything up; the first packets leave [`LEAD`] later.
+    /// Sets everything up; the first packets leave [`LEAD`] and [`LEAD_PER_COPY`] later.
     ///
     /// # Errors
     /// What could not be had. What was set up before is taken down again.
@@ -98,7 +100,7 @@ impl Control {
             spoilt: vec![false; plan.titles.len()],
             stopping: VecDeque::new(),
             status_lost: false,
-            base: start + LEAD,
+            base: start + LEAD + LEAD_PER_COPY * plan.copies_of_all(),
             config: ready.config,
             plan,
             options,

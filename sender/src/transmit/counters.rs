@@ -21,7 +21,7 @@ pub struct Counters {
     pub oversized: u64,
     /// Sender reports posted.
     pub reports: u64,
-    /// Packets left out because they were later than [`Limits::max_lateness`].
+    /// Packets left out because they were later than [`Limits::max_lateness`](super::Limits::max_lateness).
     pub skipped: u64,
     /// Turns that ended early because the ring was full.
     pub ring_full: u64,

@@ -1,6 +1,6 @@
 //! The engine's figures on their way out: filled by the data thread in small steps, read by the control thread.
 
-use super::{engine::Counters, pacing::Pacing, port::PortStats};
+use super::{counters::Counters, pacing::Pacing, port::PortStats};
 
 /// Figures of one copy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
