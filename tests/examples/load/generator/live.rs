@@ -13,7 +13,7 @@ use super::traffic::Traffic;
 /// As many frames the kernel makes at once.
 const BATCH: u32 = 64;
 /// A run costs some twenty milliseconds to set up and to end.
-const RUN: u64 = 1 << 16;
+const RUN: u64 = 1 << 18;
 
 /// The program, and the interface it sends from.
 pub(super) struct Live {
