@@ -72,9 +72,9 @@ fn measure(report: &mut Report) -> Result<(), Failure> {
         &mut || Ok(xdp.run_on(&join, REPEAT)?.1 as f64),
     ])?;
     let look_up = look_up - empty;
-    report.add("xdp.foreign_udp", foreign - empty, "ns", AT_ONCE, empty, "<= 20 ns");
-    report.add("xdp.rr_known", rr_known - empty, "ns", LOOK_UP, look_up, "<= 60 ns");
-    report.add("xdp.igmpv3_join", join - empty, "ns", LOOK_UP, look_up, "<= 120 ns");
+    report.add("xdp.foreign_udp", foreign - empty, "ns", AT_ONCE, empty, "≤ 30 ns");
+    report.add("xdp.rr_known", rr_known - empty, "ns", LOOK_UP, look_up, "≤ 80 ns and ≤ 1.6 ×");
+    report.add("xdp.igmpv3_join", join - empty, "ns", LOOK_UP, look_up, "≤ 120 ns");
     drop(xdp);
     among_a_million(report, &mut yardsticks, &rr)
 }
@@ -102,7 +102,7 @@ fn among_a_million(report: &mut Report, yardsticks: &mut Ebpf, rr: &[u8]) -> Res
     if again > u64::from(RECEIVERS / 100) {
         return Err(format!("{again} of {noted} receivers were forgotten while measuring").into());
     }
-    report.add("xdp.rr_1m_random", value - front, "ns", LOOK_UP_1M, floor - front, "<= 250 ns or <= 1.3x");
+    report.add("xdp.rr_1m_random", value - front, "ns", LOOK_UP_1M, floor - front, "≤ 250 ns");
     Ok(())
 }
 
