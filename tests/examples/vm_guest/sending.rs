@@ -99,12 +99,12 @@ impl<P: Port> Sending<P> {
         Ok(())
     }
 
-    /// Sends in real time.
+    /// Sends in real time, or slower: a processor that doesn't keep up must not fall behind for ever.
     pub(crate) fn send_for(&mut self, time: Duration) {
         let end = now() + time;
         loop {
             let at = now();
-            self.clock = self.clock.max(at);
+            self.clock = self.clock.max(at.min(self.clock + Duration::from_millis(20)));
             let next = self.engine.turn(self.clock);
             if at >= end {
                 return;
